@@ -1,0 +1,84 @@
+"""Runs functions that may fail, hang or be cut off; brings back one typed result.
+
+The layout, from the bottom; imports go one way:
+
+    values      _errors _task _checks _pipeline _runner _options _job _log
+    mechanisms  _attempt _signals _channel _watchdog runners/
+    engine      _worker _pool _parallel _instance
+    face        __init__ abc
+    edges       _cli __main__
+"""
+
+from ._channel import ResultChannel
+from ._errors import (
+    AttemptOver,
+    MajordomoStopped,
+    NoCurrentTask,
+    PipelineOrderError,
+    TaskCancelled,
+    TaskFailed,
+    TaskRejected,
+    TaskTimedOut,
+)
+from ._instance import Majordomo, start_majordomo, task_return_value
+from ._job import Job, flatten_nested_tasks, job
+from ._options import TaskOptions
+from ._signals import (
+    TaskState,
+    current_task,
+    current_task_data,
+    failure,
+    keepalive,
+    success,
+    update_data,
+)
+from ._task import (
+    Task,
+    TaskResult,
+    TaskStatus,
+    is_cancelled,
+    is_failure,
+    is_mixed,
+    is_not_success,
+    is_rejected,
+    is_success,
+    is_timeout,
+    is_unspecified_status,
+)
+
+__all__ = [
+    "AttemptOver",
+    "Job",
+    "Majordomo",
+    "MajordomoStopped",
+    "NoCurrentTask",
+    "PipelineOrderError",
+    "ResultChannel",
+    "Task",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskOptions",
+    "TaskRejected",
+    "TaskResult",
+    "TaskState",
+    "TaskStatus",
+    "TaskTimedOut",
+    "current_task",
+    "current_task_data",
+    "failure",
+    "flatten_nested_tasks",
+    "is_cancelled",
+    "is_failure",
+    "is_mixed",
+    "is_not_success",
+    "is_rejected",
+    "is_success",
+    "is_timeout",
+    "is_unspecified_status",
+    "job",
+    "keepalive",
+    "start_majordomo",
+    "success",
+    "task_return_value",
+    "update_data",
+]

@@ -1,0 +1,129 @@
+"""One attempt: what it pinged, saved and declared, fenced off once it is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
+
+from ._errors import AttemptOver
+from ._task import NothingSaved
+
+if TYPE_CHECKING:
+    from ._channel import Entry
+
+Declared: TypeAlias = Literal["success", "failure"]
+
+
+class _Unsaved:
+    def __repr__(self) -> str:
+        return "UNSAVED"
+
+
+UNSAVED = _Unsaved()
+
+
+def as_state(saved: object) -> object:
+    """What was saved, or an empty dict of its own for each who asks."""
+    return NothingSaved() if saved is UNSAVED else saved
+
+
+class TaskEnded(BaseException):
+    """The signal by which `success` and `failure` end an action.
+
+    No `Exception`: neither the action's own handlers nor a nursery or thread in
+    between should take it for an error.
+    """
+
+    def __init__(self, attempt: LiveAttempt) -> None:
+        super().__init__(f"{attempt.id} declared its result")
+        self.attempt = attempt
+
+
+class LiveAttempt:
+    """The engine's `majordomo2.abc.Attempt`.
+
+    What it saves stays here until the engine takes it over at the end: a leftover of an
+    attempt that is over writes to an object that nobody reads.
+    """
+
+    __slots__ = (
+        "_now",
+        "action",
+        "args",
+        "closed",
+        "declared",
+        "entry",
+        "keepalive_seconds",
+        "number",
+        "over",
+        "pinged",
+        "saved",
+    )
+
+    def __init__(
+        self, entry: Entry, number: int, keepalive: float, now: Callable[[], float]
+    ) -> None:
+        self.entry = entry
+        self.action = entry.action
+        self.args = entry.args
+        self.number = number
+        self.keepalive_seconds = keepalive
+        self.pinged = math.inf  # not started yet
+        self.saved: object = entry.state
+        self.declared: tuple[Declared, object] | None = None
+        self.over = False
+        self.closed = False  # over, or declared: a further signal raises
+        self._now = now
+
+    @property
+    def id(self) -> str:
+        return self.entry.name
+
+    @property
+    def state(self) -> object:
+        return as_state(self.saved)
+
+    def start(self) -> None:
+        self.keepalive()
+
+    def keepalive(self) -> None:
+        # First the effect, then the check: in a thread the attempt may end in between,
+        # and then whoever signals must hear of it.
+        self.pinged = self._now()
+        if self.closed:
+            self.refuse()
+
+    def update_data(self, data: object, /) -> None:
+        self.saved = data
+        self.pinged = self._now()
+        if self.closed:
+            self.refuse()
+
+    def success(self, data: object = UNSAVED, /) -> NoReturn:
+        self._declare("success", data)
+
+    def failure(self, data: object = UNSAVED, /) -> NoReturn:
+        self._declare("failure", data)
+
+    def _declare(self, status: Declared, data: object) -> NoReturn:
+        if not self.closed:
+            self.declared = status, (self.state if data is UNSAVED else data)
+            self.closed = True
+        self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """Stop whoever gives a signal to an attempt that takes no more.
+
+        Raises:
+            AttemptOver: It is over.
+            TaskEnded: It has declared its result, which stands.
+        """
+        if self.over:
+            raise AttemptOver(f"attempt {self.number} of {self.id} is over")
+        raise TaskEnded(self)
+
+    def end(self) -> object:
+        """The attempt is over: what it has saved."""
+        self.over = self.closed = True
+        return self.saved

@@ -1,0 +1,227 @@
+"""The receipt for a task, which is the engine's record of it as well.
+
+One slotted object a task: no Trio task, channel or event until somebody waits.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
+
+from . import _log as log
+from ._attempt import UNSAVED, as_state
+from ._options import Options
+from ._pipeline import Function, Stage
+from ._runner import Runner
+from ._task import Task, TaskResult, TaskStatus, make_task
+
+T_co = TypeVar("T_co", covariant=True)
+Reason: TypeAlias = Literal["timeout", "cancelled"]
+
+
+class ResultChannel(ABC, Generic[T_co]):
+    """Where the result of a task is received. Returned by `Majordomo.add_task`."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """The task's id."""
+
+    @property
+    @abstractmethod
+    def done(self) -> bool:
+        """Is the result there?"""
+
+    @abstractmethod
+    async def receive(self) -> TaskResult[T_co]:
+        """Wait for the result: the same `Task` to every receiver, any number of times.
+
+        A checkpoint. Cancelling it leaves the task alone.
+        """
+
+    @abstractmethod
+    async def result(self) -> T_co:
+        """Wait for the data of a success.
+
+        Raises:
+            TaskFailed: The task did not succeed; see `Task.result`.
+        """
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel this one task: it ends as "cancelled".
+
+        A queued task ends at once; an async action gets `Cancelled` at its next
+        checkpoint; a thread is abandoned. A task that has ended is left as it is.
+
+        Raises:
+            RuntimeError: Called from another thread, or outside the Trio run.
+        """
+
+
+class Home(Protocol):
+    """What the record of a task asks of its instance."""
+
+    def check_caller(self, method: str, /) -> None: ...
+    def finished(self, entry: Entry, /) -> None: ...
+
+
+class Carrier(Protocol):
+    """Who has a task in hand: a worker, or the parent of subtasks."""
+
+    def cut_off(self, reason: Reason, /) -> None: ...
+
+
+class Parent(Protocol):
+    """Who waits for subtasks."""
+
+    def part_finished(self) -> None: ...
+
+
+@final
+class Entry(ResultChannel[object]):
+    """A task in the engine, from `add_task` to its result."""
+
+    __slots__ = (
+        "_alarm",
+        "_waiters",
+        "action",
+        "args",
+        "attempts",
+        "carrier",
+        "context",
+        "ending",
+        "home",
+        "name",
+        "options",
+        "parent",
+        "runner",
+        "salvage",
+        "stages",
+        "state",
+        "subtasks",
+    )
+
+    def __init__(
+        self,
+        home: Home,
+        id: str,
+        action: Callable[..., object],
+        args: tuple[object, ...],
+        options: Options,
+        runner: Runner,
+        context: contextvars.Context,
+    ) -> None:
+        self.home = home
+        self.name = id
+        self.action = action
+        self.args = args
+        self.options = options
+        self.runner = runner
+        self.context = context
+        self.stages: tuple[Stage, ...] = ()
+        self.salvage: tuple[Function, ...] = ()
+        self.parent: Parent | None = None
+        self.carrier: Carrier | None = None
+        self.attempts = 0
+        self.state: object = UNSAVED
+        self.subtasks: tuple[Task[object], ...] = ()
+        self.ending: Task[object] | None = None
+        self._waiters: dict[TrioTask, None] | None = None
+        self._alarm: _Unreceived | None = None
+
+    def __repr__(self) -> str:
+        status = "pending" if self.ending is None else self.ending.status
+        return f"<ResultChannel {self.id!r} {status}>"
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+    @property
+    def done(self) -> bool:
+        return self.ending is not None
+
+    async def receive(self) -> TaskResult[object]:
+        if self.ending is None:
+            self.home.check_caller("receive")
+            await self._wait()
+        else:
+            await trio.lowlevel.checkpoint()
+        if self._alarm is not None:
+            self._alarm.task = None
+            self._alarm = None
+        return cast("TaskResult[object]", self.ending)
+
+    async def _wait(self) -> None:
+        task = trio.lowlevel.current_task()
+        waiters = self._waiters
+        if waiters is None:
+            waiters = self._waiters = {}
+        waiters[task] = None
+
+        def abort(_: RaiseCancelT) -> Abort:
+            del waiters[task]
+            return Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def result(self) -> object:
+        return (await self.receive()).result()
+
+    def cancel(self) -> None:
+        self.home.check_caller("cancel")
+        if self.ending is not None:
+            return
+        if self.carrier is None:
+            self.finish("cancelled", self.last_state())
+        else:
+            self.carrier.cut_off("cancelled")
+
+    def last_state(self) -> object:
+        return as_state(self.state)
+
+    def finish(self, status: TaskStatus, data: object = UNSAVED) -> None:
+        """The task has ended: tell who waits, and let go of what it was made of.
+
+        Args:
+            status: What became of it.
+            data: Default: the last state.
+        """
+        state = self.last_state()
+        data = state if data is UNSAVED else data
+        self.ending = make_task(
+            self.name, status, data, self.attempts, state, self.subtasks
+        )
+        self.home.finished(self)
+        if self._waiters is not None:
+            for task in self._waiters:
+                trio.lowlevel.reschedule(task)
+            self._waiters = None
+        elif self.parent is not None:
+            self.parent.part_finished()
+        elif status in ("failure", "timeout"):
+            self._alarm = _Unreceived(self.ending)
+        del self.action, self.args, self.context, self.runner
+        self.carrier = self.parent = None
+        self.stages = self.salvage = ()
+
+
+class _Unreceived:
+    """Logs a task that did not succeed when the last one who could ask for it is gone."""
+
+    __slots__ = ("task",)
+
+    def __init__(self, task: Task[object]) -> None:
+        self.task: Task[object] | None = task
+
+    def __del__(self) -> None:
+        if self.task is not None:
+            log.unreceived(self.task)

@@ -1,0 +1,146 @@
+"""The options of a task that leave the type of its result alone."""
+
+from __future__ import annotations
+
+import contextvars
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypedDict, cast
+
+from . import _checks
+from ._runner import Runner, RunnerName
+
+
+class TaskOptions(TypedDict, total=False):
+    """Keywords of `job`, `add_task`, `run` and `get_task_data`.
+
+    Keys:
+        keepalive: Seconds without a ping after which an attempt is cut off. Default 5,
+            the seed's. `math.inf`: never; `0`: at the first wait.
+        retries: Restarts after a raise or a silence: at most `retries + 1` attempts.
+            Default 3, the seed's. `math.inf`: for ever.
+        runner: "auto" (the default: an async function in the Trio run, a plain one in a
+            thread), "async", "inline", "thread", or a `majordomo2.abc.Runner`.
+        id: The task's name; a second task of that name is rejected while the first is
+            queued or running. Default: a fresh one.
+        context: The `contextvars.Context` whose copies the attempts run in. Default:
+            the one in which the task is added.
+    """
+
+    keepalive: float
+    retries: float
+    runner: RunnerName | Runner
+    id: str
+    context: contextvars.Context
+
+
+RUNNER_NAMES: tuple[RunnerName, ...] = ("auto", "async", "inline", "thread")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`TaskOptions`, checked and with the defaults filled in."""
+
+    keepalive: float = 5.0
+    retries: float = 3
+    runner: RunnerName | Runner = "auto"
+    id: str | None = None
+    context: contextvars.Context | None = None
+
+
+DEFAULTS = Options()
+
+
+def checked(caller: str, options: Mapping[str, object]) -> Options:
+    """The options as a record.
+
+    Raises:
+        TypeError: An option is unknown, or of the wrong type.
+        ValueError: One is out of range.
+    """
+    for name in options.keys() - _CHECKS.keys():
+        raise TypeError(_unknown(caller, name))
+    values = {name: _CHECKS[name](name, value) for name, value in options.items()}
+    return cast("Callable[..., Options]", Options)(**values)
+
+
+def check_runner(runner: RunnerName | Runner, action: Callable[..., object]) -> None:
+    """Refuse an action that the runner can't run.
+
+    Raises:
+        TypeError: It can't.
+    """
+    if not isinstance(runner, str):
+        runner.check(action)
+    elif runner in ("inline", "thread"):
+        _checks.plain(runner, action)
+    else:
+        _checks.awaitable(action)
+
+
+def _unknown(caller: str, name: str) -> str:
+    if name in ("parallel", "unwrap"):
+        return (
+            f"{caller} takes no {name}=, which changes the type of the result: "
+            f"write {caller}(job(f, ..., {name}=True))"
+        )
+    if name in ("filter", "pre", "sort", "post", "salvage", "flatten_nested_tasks"):
+        return (
+            f"{caller} takes no {name}=: the pipeline is said by methods of a job; "
+            f"write {caller}(job(f, ...).{name}(...))"
+        )
+    near = difflib.get_close_matches(name, _CHECKS, n=1)
+    hint = f"did you mean {near[0]}=?" if near else "they are " + ", ".join(_CHECKS)
+    return (
+        f"{caller} has no option {name}=; {hint} "
+        f"(for keyword arguments of the action use functools.partial)"
+    )
+
+
+def _check_keepalive(name: str, value: object) -> float:
+    return _checks.seconds(name, value)
+
+
+def _check_retries(name: str, value: object) -> float:
+    return _checks.whole(name, value, least=0)
+
+
+def _check_runner(name: str, value: object) -> object:
+    if isinstance(value, Runner) and not isinstance(value, type):
+        return value
+    names = ", ".join(map(repr, RUNNER_NAMES))
+    if isinstance(value, str):
+        if value in RUNNER_NAMES:
+            return value
+        raise ValueError(f"{name} must be one of {names} or a Runner, not {value!r}")
+    raise TypeError(
+        f"{name} must be one of {names} or a Runner, an object with the methods check "
+        f"and run (majordomo2.abc.Runner), not {value!r}"
+    )
+
+
+def _check_id(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {value!r}: give str(...) of it")
+    if not value:
+        raise ValueError(f"{name} must not be empty: leave it out for a fresh one")
+    return value
+
+
+def _check_context(name: str, value: object) -> contextvars.Context:
+    if not isinstance(value, contextvars.Context):
+        raise TypeError(
+            f"{name} must be a contextvars.Context, not {value!r}: "
+            f"give one such as contextvars.copy_context()"
+        )
+    return value
+
+
+_CHECKS = {
+    "keepalive": _check_keepalive,
+    "retries": _check_retries,
+    "runner": _check_runner,
+    "id": _check_id,
+    "context": _check_context,
+}

@@ -1,0 +1,60 @@
+"""The parent of subtasks: no worker and no Trio task, a count of those still running."""
+
+from __future__ import annotations
+
+from ._channel import Entry, Reason
+from ._pool import WorkerPool
+from ._task import Task, TaskStatus
+
+
+class Parallel:
+    """Waits for the subtasks of a parallel task and sums them up."""
+
+    def __init__(self, pool: WorkerPool, parent: Entry, parts: list[Entry]) -> None:
+        self._pool = pool
+        self._parent = parent
+        self._parts = parts
+        self._left = len(parts)
+        parent.carrier = self
+        for part in parts:
+            part.parent = self
+        if not parts:
+            self._sum_up()
+
+    def cut_off(self, _reason: Reason, /) -> None:
+        for part in self._parts:
+            part.cancel()
+
+    def part_finished(self) -> None:
+        self._left -= 1
+        if not self._left:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        parent = self._parent
+        subtasks = tuple(part.ending for part in self._parts if part.ending is not None)
+        status, data = summed_up(subtasks)
+        parent.attempts = sum(task.attempts for task in subtasks)
+        parent.subtasks = subtasks
+        if status not in ("success", "mixed"):
+            parent.state = data
+        if parent.stages if status in ("success", "mixed") else self._salvages(status):
+            self._pool.tidy(parent, status, data)
+        else:
+            parent.finish(status, data)
+
+    def _salvages(self, status: TaskStatus) -> bool:
+        return status == "timeout" and bool(self._parent.salvage)
+
+
+def summed_up(subtasks: tuple[Task[object], ...]) -> tuple[TaskStatus, list[object]]:
+    """The status of a parallel task, and the list of its subtasks' data."""
+    statuses = {task.status for task in subtasks}
+    everything = [task.data for task in subtasks]
+    if statuses <= {"success"}:
+        return "success", everything
+    if "cancelled" in statuses:
+        return "cancelled", everything
+    if "success" in statuses:
+        return "mixed", [task.data for task in subtasks if task.status == "success"]
+    return "timeout" if statuses == {"timeout"} else "failure", everything

@@ -1,0 +1,96 @@
+"""The contract between the engine and what runs an action."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
+
+RunnerName: TypeAlias = Literal["auto", "async", "inline", "thread"]
+
+
+class Attempt(Protocol):
+    """One attempt of one task, as its runner sees it.
+
+    All but `start` may be called from any thread. Once the attempt is over, the signals
+    raise `AttemptOver` and change nothing.
+    """
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """1 for the first attempt, 2 for the first restart, …"""
+        ...
+
+    @property
+    def action(self) -> Callable[..., object]:
+        """The function to call."""
+        ...
+
+    @property
+    def args(self) -> tuple[object, ...]:
+        """The arguments to call it with."""
+        ...
+
+    @property
+    def state(self) -> object:
+        """What was saved last, by this attempt or the one before; {} if nothing."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Has the engine done with this attempt?"""
+        ...
+
+    def start(self) -> None:
+        """The action starts now: from here on the keepalive period runs.
+
+        A runner calls it just before the action really starts, and not while it waits
+        for a place, a thread or a process. Without it the attempt never falls silent.
+        """
+        ...
+
+    def keepalive(self) -> None:
+        """A ping: the action is alive."""
+        ...
+
+    def update_data(self, data: object, /) -> None:
+        """A ping that saves the state."""
+        ...
+
+    def success(self, data: object = ..., /) -> NoReturn:
+        """The action declared success; raises the signal that ends it."""
+        ...
+
+    def failure(self, data: object = ..., /) -> NoReturn:
+        """The action declared a final failure; raises the signal that ends it."""
+        ...
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Where an action runs. The built-in runners use nothing more than this."""
+
+    def check(self, action: Callable[..., object], /) -> None:
+        """Refuse an action that this runner can't run; called by `add_task` and `job`.
+
+        Raises:
+            TypeError: It can't run it. The message says which runner can.
+        """
+        ...
+
+    async def run(self, attempt: Attempt, /) -> object:
+        """Call `attempt.start()`, then the action, and return what it returns.
+
+        Runs in a Trio task whose context is the attempt's own, so that signals find it.
+        At the deadline, or when the task is cancelled, it gets `trio.Cancelled`: it
+        stops the action if it can be stopped, abandons it if not, and lets `Cancelled`
+        out.
+
+        Raises:
+            Exception: What the action raised.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The built-in runners; they use nothing but `majordomo2.abc`."""

@@ -1,0 +1,23 @@
+"""A plain function, called for its value."""
+
+from __future__ import annotations
+
+import inspect
+
+from .._runner import Attempt
+
+
+def call(attempt: Attempt) -> object:
+    """Start the attempt here and now, and return what its function returns."""
+    attempt.start()
+    value = attempt.action(*attempt.args)
+    if inspect.iscoroutine(value):
+        value.close()
+        # Final: the function would return a coroutine each time.
+        attempt.failure(
+            TypeError(
+                f"{attempt.action!r} returned a coroutine, {value!r}, instead of its "
+                f"value: write runner='async', or give the async function itself"
+            )
+        )
+    return value
