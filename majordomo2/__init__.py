@@ -4,7 +4,7 @@ The layout, from the bottom; imports go one way:
 
     values      _errors _task _checks _pipeline _runner _options _job _log
     mechanisms  _attempt _signals _channel _watchdog runners/
-    engine      _worker _pool _parallel _instance
+    engine      _worker _pool _parallel _instance _majordomo
     face        __init__ abc
     edges       _cli __main__
 """
@@ -20,8 +20,8 @@ from ._errors import (
     TaskRejected,
     TaskTimedOut,
 )
-from ._instance import Majordomo, start_majordomo, task_return_value
 from ._job import Job, flatten_nested_tasks, job
+from ._majordomo import Majordomo, start_majordomo, task_return_value
 from ._options import TaskOptions
 from ._signals import (
     TaskState,
@@ -82,3 +82,13 @@ __all__ = [
     "task_return_value",
     "update_data",
 ]
+
+
+def _rename() -> None:
+    """Errors and reprs name what a user imports, not the module that holds it."""
+    for name in __all__:
+        if getattr(globals()[name], "__module__", "").startswith(f"{__name__}._"):
+            globals()[name].__module__ = __name__
+
+
+_rename()

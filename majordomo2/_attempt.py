@@ -44,7 +44,18 @@ class LiveAttempt:
     """The engine's `majordomo2.abc.Attempt`.
 
     What it saves stays here until the engine takes it over at the end: a leftover of an
-    attempt that is over writes to an object that nobody reads.
+    attempt that is over writes to an object that nobody reads. It knows nothing of the
+    task's record: the traceback of a failure, which holds it, would keep the record
+    alive, and with it the failure.
+
+    Attributes:
+        home: The instance.
+        pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
+            before it started.
+        saved: What `update_data` saved last.
+        declared: What `success` or `failure` was given.
+        over: The engine has done with it.
+        closed: It is over, or has declared its end: a further signal raises.
     """
 
     __slots__ = (
@@ -53,7 +64,8 @@ class LiveAttempt:
         "args",
         "closed",
         "declared",
-        "entry",
+        "home",
+        "id",
         "keepalive_seconds",
         "number",
         "over",
@@ -61,24 +73,19 @@ class LiveAttempt:
         "saved",
     )
 
-    def __init__(
-        self, entry: Entry, number: int, keepalive: float, now: Callable[[], float]
-    ) -> None:
-        self.entry = entry
+    def __init__(self, entry: Entry, now: Callable[[], float]) -> None:
+        self.home: object = entry.home
+        self.id = entry.name
         self.action = entry.action
         self.args = entry.args
-        self.number = number
-        self.keepalive_seconds = keepalive
-        self.pinged = math.inf  # not started yet
+        self.number = entry.attempts
+        self.keepalive_seconds = entry.options.keepalive
+        self.pinged = math.inf
         self.saved: object = entry.state
         self.declared: tuple[Declared, object] | None = None
         self.over = False
-        self.closed = False  # over, or declared: a further signal raises
+        self.closed = False
         self._now = now
-
-    @property
-    def id(self) -> str:
-        return self.entry.name
 
     @property
     def state(self) -> object:

@@ -7,7 +7,9 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from types import FunctionType
-from typing import cast
+from typing import TypeVar, cast
+
+T = TypeVar("T")
 
 
 def seconds(name: str, value: object) -> float:
@@ -81,7 +83,7 @@ def function(caller: str, parameter: str, value: object) -> None:
     )
 
 
-def made_by(maker: type, value: object, what: str, remedy: str) -> None:
+def made_by(maker: type[T], value: object, what: str, remedy: str) -> T:
     """What only this library makes: a handle has no public constructor.
 
     Raises:
@@ -89,6 +91,7 @@ def made_by(maker: type, value: object, what: str, remedy: str) -> None:
     """
     if not isinstance(value, maker):
         raise TypeError(f"{what} has no public constructor: {remedy}")
+    return value
 
 
 def arguments(value: object) -> tuple[object, ...]:

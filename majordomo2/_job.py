@@ -98,9 +98,8 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
     __slots__ = ("_work",)
     _work: Work
 
-    def __init__(self, work: Work, /) -> None:
-        _checks.made_by(Work, work, "a Job", "write job(f, ...)")
-        self._work = work
+    def __init__(self, work: object, /) -> None:
+        self._work = _checks.made_by(Work, work, "a Job", "write job(f, ...)")
 
     @overload
     def flatten_nested_tasks(

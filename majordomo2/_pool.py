@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
@@ -17,6 +18,8 @@ from ._worker import Worker
 # there is nothing to do. A few tasks at each turn of the event loop share its cost; more
 # only cost their own start.
 BATCH = 16
+
+_NOTHING = Context()
 
 
 class WorkerPool:
@@ -39,7 +42,7 @@ class WorkerPool:
         self.running = 0
         self.active = 0
         self.fatal_errors: list[BaseException] = []
-        self._nursery = nursery
+        self.nursery = nursery
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._closing = False
@@ -105,7 +108,7 @@ class WorkerPool:
             return
         self._workers.add(worker)
         # A new Trio task starts in a copy of the context it is started from.
-        worker.entry.context.run(self._nursery.start_soon, worker.work)
+        worker.entry.context.run(self.nursery.start_soon, worker.work)
 
     async def park(self, worker: Worker) -> bool:
         """Wait for something to do; False: there is nothing, the worker may go."""
@@ -113,6 +116,8 @@ class WorkerPool:
         if self._closing or len(self._idle) >= BATCH:
             return False
         self._idle.append(worker)
+        assert worker.task is not None
+        worker.task.context = _NOTHING  # the last attempt's would keep its values alive
 
         def abort(_: RaiseCancelT) -> Abort:
             self._idle.remove(worker)
@@ -127,7 +132,7 @@ class WorkerPool:
     def fatal(self, error: BaseException) -> None:
         """An action raised what is no failure: it leaves the block and cancels it."""
         self.fatal_errors.append(error)
-        self._nursery.cancel_scope.cancel()
+        self.nursery.cancel_scope.cancel()
 
     def stop(self) -> None:
         """Cancel everything; queued tasks end at once."""

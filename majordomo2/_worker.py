@@ -10,6 +10,7 @@ import trio
 from trio.lowlevel import (
     Task as TrioTask,
     cancel_shielded_checkpoint,
+    disable_ki_protection,
     enable_ki_protection,
 )
 
@@ -17,7 +18,7 @@ from . import _log as log
 from ._attempt import UNSAVED, LiveAttempt, TaskEnded
 from ._channel import Entry, Reason
 from ._errors import AttemptOver
-from ._pipeline import piped, settled
+from ._pipeline import Function, Stage, piped, settled
 from ._signals import running
 from ._task import TaskStatus
 from ._watchdog import Watchdog
@@ -84,9 +85,7 @@ class Worker:
         self.entry = entry
         entry.carrier = self
         entry.attempts += 1
-        self.attempt = LiveAttempt(
-            entry, entry.attempts, entry.options.keepalive, self.pool.now
-        )
+        self.attempt = LiveAttempt(entry, self.pool.now)
         if self.task is not None:
             self.task.context = entry.context.copy()
 
@@ -120,26 +119,32 @@ class Worker:
                     await self._tidy(*self.tidying)
                 if self.cut is not None:
                     break
-                if self.tidying is None and not await self._next():
+                if self.tidying is not None:
+                    continue
+                if self._begin_next():
+                    await cancel_shielded_checkpoint()
+                elif not await self.pool.park(self):
                     return False
         return True
 
-    async def _next(self) -> bool:
+    def _begin_next(self) -> bool:
         entry = self.pool.next_entry()
         if entry is None:
-            return await self.pool.park(self)
+            return False
         self.begin(entry)
-        await cancel_shielded_checkpoint()
         return True
 
     async def _run(self, attempt: LiveAttempt) -> None:
         self.pool.away()
         try:
+            assert self.entry is not None
             if self.cut is not None:  # cancelled before it started
+                self.entry.attempts -= 1
                 return
             running.set(attempt)
-            self._watch(attempt.keepalive_seconds)
-            value = await attempt.entry.runner.run(attempt)
+            if attempt.keepalive_seconds < self.period:
+                self._watch(attempt.keepalive_seconds)
+            value = await self.entry.runner.run(attempt)
         except BaseException as error:
             leaving = self._raised(attempt, error)
             if leaving is not None:
@@ -153,21 +158,22 @@ class Worker:
             self.pool.back()
 
     def _watch(self, seconds: float) -> None:
-        if seconds < self.period:
-            self.period = seconds
-            self.pool.watchdog.watch(self, self.pool.now() + seconds)
+        self.period = seconds
+        self.pool.watchdog.watch(self, self.pool.now() + seconds)
 
     async def _tidy(self, status: TaskStatus, data: object) -> None:
         """Run the pipeline, or what salvages the state of a timeout; without a slot."""
         assert self.entry is not None and self.task is not None
-        entry = self.entry
         self.tidying = None
         self.pool.away()
         try:
-            self.task.context = entry.context.copy()
+            self.task.context = self.entry.context.copy()
             await cancel_shielded_checkpoint()
             running.set(None)
-            data = await tidied(entry, status, data)
+            if status == "timeout":
+                data = await salvaged(data, self.entry.salvage, self.entry.name)
+            else:
+                data = await tidied(data, self.entry.stages, self.entry.name)
         except BaseException as error:
             failure, cancelled, fatal = sort_out(error, None)
             if fatal is not None:
@@ -227,7 +233,7 @@ class Worker:
 
     def _failed(self, error: BaseException) -> None:
         if self.cut == "timeout":
-            error.add_note("raised while it was cut off after its keepalive period")
+            error.add_note(f"raised while it was cut off: {_why(self)}")
         entry = self._over()
         if self.cut == "cancelled" or entry.attempts > entry.options.retries:
             self._fail(error)
@@ -281,10 +287,11 @@ class Worker:
 
     def _give_up(self) -> None:
         """Cancelled from outside, and with no more time than this."""
+        assert self.entry is not None
         attempt = self.attempt
         if attempt is None:
             self._finish("cancelled")
-        elif attempt.declared is not None and not attempt.entry.stages:
+        elif attempt.declared is not None and not self.entry.stages:
             self._as_declared()
         else:
             self._over()
@@ -295,7 +302,7 @@ class Worker:
         if self.cut != "cancelled":
             self.cut = reason
         if self.scope is not None:
-            self.scope.cancel()
+            self.scope.cancel(reason=_why(self))
 
     def due(self, now: float) -> float:
         """When the attempt in hand falls silent, for the watchdog."""
@@ -314,16 +321,30 @@ class Worker:
         self.cut_off("timeout")
 
 
-async def tidied(entry: Entry, status: TaskStatus, data: object) -> object:
-    """The data after the pipeline; of a timeout, after `salvage`."""
-    if status != "timeout":
-        return await piped(data, entry.stages, entry.name)
+def _why(worker: Worker) -> str:
+    """Why it was cut off, in words."""
+    assert worker.entry is not None
+    if worker.cut == "cancelled":
+        return f"{worker.entry.name} was cancelled"
+    return log.silent(worker.entry.options.keepalive)
+
+
+@disable_ki_protection
+async def tidied(data: object, stages: tuple[Stage, ...], id: str) -> object:
+    """The data after the pipeline."""
+    return await piped(data, stages, id)
+
+
+@disable_ki_protection
+async def salvaged(state: object, salvages: tuple[Function, ...], id: str) -> object:
+    """What is made of the state of a timeout; the state itself if that fails."""
+    data = state
     try:
-        for salvage in entry.salvage:
+        for salvage in salvages:
             data = await settled(salvage(data))
     except Exception as error:
-        log.masked(entry.name, "salvage raised, the state stays as it is", error)
-        return entry.last_state()
+        log.masked(id, "salvage raised, the state stays as it is", error)
+        return state
     return data
 
 

@@ -1,0 +1,5 @@
+"""`python -m majordomo2`."""
+
+from ._cli import main
+
+main()

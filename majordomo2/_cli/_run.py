@@ -1,0 +1,209 @@
+"""The function over all inputs: each input a task, each result a line, in order."""
+
+from __future__ import annotations
+
+import functools
+import math
+import signal
+from collections import deque
+from collections.abc import Awaitable, Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import BinaryIO, cast
+
+import trio
+
+from .. import Majordomo, ResultChannel, Task, TaskOptions, start_majordomo
+from .._checks import is_async
+from ._inputs import LineReader
+from ._report import Outcome, Summary, line
+
+# So many inputs are taken before the line of the first of them can be said: enough that
+# one slow input holds up nobody, and a bound for endless ones.
+WINDOW = 10_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run.
+
+    Args:
+        function: Called with one input at a time.
+        given: The inputs that are there.
+        lines: Where more come from, or None.
+        workers: How many at once.
+        options: Those of each task.
+        stream: Where the lines go.
+    """
+
+    function: Callable[..., object]
+    given: Iterable[object]
+    lines: LineReader | None
+    workers: float
+    options: TaskOptions
+    stream: BinaryIO
+
+
+class Row:
+    """An input on its way to its line."""
+
+    def __init__(self, item: object) -> None:
+        self.input = item
+        self.began: float | None = None
+        self.ended = 0.0
+        self.task: Task[object] | None = None
+        self.done = trio.Event()
+
+    @contextmanager
+    def attempt(self) -> Generator[None]:
+        """For the length of an attempt."""
+        if self.began is None:
+            self.began = perf_counter()
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit) as error:
+            error.add_note(f"raised for the input {self.input}")
+            raise
+
+    async def follow(self, channel: ResultChannel[object]) -> None:
+        """Wait for the end of the task."""
+        self.task = await channel.receive()
+        self.ended = perf_counter()
+        self.done.set()
+
+    def never(self) -> None:
+        """It was never added."""
+        self.task = Task(status="cancelled")
+        self.done.set()
+
+    def outcome(self) -> Outcome:
+        assert self.task is not None
+        seconds = 0.0 if self.began is None else self.ended - self.began
+        return Outcome(self.input, self.task, seconds)
+
+
+def timed(function: Callable[..., object]) -> Callable[[Row], object]:
+    """The function, called with the input of a row, which is told of it.
+
+    What is async stays so: the runner is chosen by it. The end of the task is seen from
+    outside, as an abandoned thread doesn't come to an end.
+    """
+
+    @functools.wraps(function, updated=())
+    def call(row: Row) -> object:
+        with row.attempt():
+            return function(row.input)
+
+    @functools.wraps(function, updated=())
+    async def call_async(row: Row) -> object:
+        with row.attempt():
+            return await cast("Awaitable[object]", function(row.input))
+
+    return call_async if is_async(function) else call
+
+
+class Run:
+    """One run of the function over the inputs.
+
+    Attributes:
+        interrupted: Was there a Ctrl-C?
+        fatal: What the function let out that is no failure, such as SystemExit.
+        write_error: Why no more lines could be written.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.summary = Summary(plan.options.get("keepalive", 0))
+        self.interrupted = False
+        self.fatal: BaseException | None = None
+        self.write_error: OSError | None = None
+        self._plan = plan
+        self._call = timed(plan.function)
+        self._given = deque(plan.given)
+        self._room = trio.Semaphore(WINDOW)
+        self._rows, self._rows_to_write = trio.open_memory_channel[Row](math.inf)
+        self._work = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Run it, and write every line that can be written."""
+        with on_ctrl_c(self._interrupt):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write_lines, nursery.cancel_scope)
+                await self._supervise(nursery)
+                self._rows.close()
+
+    def _interrupt(self) -> None:
+        self.interrupted = True
+        self._work.cancel()
+
+    async def _supervise(self, nursery: trio.Nursery) -> None:
+        try:
+            with self._work:
+                async with start_majordomo(max_workers=self._plan.workers) as jarvis:
+                    await self._feed(jarvis, nursery)
+        except BaseException as error:
+            if isinstance(error, Exception | trio.Cancelled):
+                raise
+            self.fatal = error
+        for item in self._given:  # those that it was not to come to
+            row = Row(item)
+            row.never()
+            self._rows.send_nowait(row)
+
+    async def _feed(self, jarvis: Majordomo, nursery: trio.Nursery) -> None:
+        while self._given or await self._more():
+            while self._given:
+                row = Row(self._given.popleft())
+                channel = jarvis.add_task(self._call, row, **self._plan.options)
+                # From outside of the instance, which may be cancelled as a whole.
+                nursery.start_soon(row.follow, channel)
+                self._rows.send_nowait(row)
+                await self._room.acquire()
+
+    async def _more(self) -> bool:
+        if self._plan.lines is not None:
+            self._given += await self._plan.lines.more()
+        return bool(self._given)
+
+    async def _write_lines(self, scope: trio.CancelScope) -> None:
+        limiter = trio.CapacityLimiter(1)  # the user's threads take no place here
+        async for row in self._rows_to_write:
+            await row.done.wait()
+            try:
+                await trio.to_thread.run_sync(self._write, row, limiter=limiter)
+            except OSError as error:
+                self.write_error = error
+                scope.cancel()
+            self._room.release()
+
+    def _write(self, row: Row) -> None:
+        outcome = row.outcome()
+        write_all(self._plan.stream, line(outcome))
+        self.summary.add(outcome)
+
+
+def write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write all of it, now; a stream without a buffer may take a part at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+    stream.flush()
+
+
+@contextmanager
+def on_ctrl_c(call: Callable[[], None]) -> Generator[None]:
+    """Call it in the Trio run at the first Ctrl-C; a second one ends the process.
+
+    That holds even while a function blocks the event loop.
+    """
+    token = trio.lowlevel.current_trio_token()
+
+    def interrupt(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        token.run_sync_soon(call)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,280 @@
+"""What users hold: an instance, and how to start one."""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TypeAlias, TypeVar, TypeVarTuple, Unpack, cast, final, overload
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from . import _checks
+from ._channel import Entry, ResultChannel
+from ._instance import Instance
+from ._job import Job
+from ._options import DEFAULTS, TaskOptions
+from ._pool import WorkerPool
+from ._task import TaskResult, fresh_id
+from .runners._inline import InlineRunner
+
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
+Group: TypeAlias = BaseExceptionGroup[BaseException]
+
+
+@final
+class Majordomo:
+    """Runs functions as tasks; made by `start_majordomo`.
+
+    All methods belong to the Trio run in which the instance was started.
+    """
+
+    __slots__ = ("__weakref__", "_instance")
+
+    def __init__(self, instance: object, /) -> None:
+        remedy = "write async with start_majordomo() as jarvis:"
+        self._instance = _checks.made_by(Instance, instance, "a Majordomo", remedy)
+
+    @property
+    def id(self) -> str:
+        """The name of the instance, such as "majordomo-1"; unique in the process."""
+        return self._instance.id
+
+    def __repr__(self) -> str:
+        return f"<Majordomo {self._instance}>"
+
+    @overload
+    def add_task(self, job: Job[R], /) -> ResultChannel[R]: ...
+    @overload
+    def add_task(
+        self,
+        action: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> ResultChannel[R]: ...
+    @overload
+    def add_task(
+        self,
+        action: Callable[[*Ts], R | Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> ResultChannel[R]: ...
+    def add_task(
+        self, action: object, /, *args: object, **options: object
+    ) -> ResultChannel[object]:
+        """Add a task: a function and its arguments, or a job. Returns at once.
+
+        Args:
+            action: An async or plain function, or a `Job`.
+            args: The function's arguments.
+            options: `TaskOptions`. Those of a job are in the job.
+
+        Raises:
+            TypeError: Something is of the wrong type, or an option is unknown.
+            ValueError: An option is out of range.
+            MajordomoStopped: The instance takes no more tasks.
+            RuntimeError: Called from another thread, or outside the Trio run.
+        """
+        return self._instance.add("add_task", action, args, options)
+
+    @overload
+    async def run(self, job: Job[R], /) -> TaskResult[R]: ...
+    @overload
+    async def run(
+        self,
+        action: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> TaskResult[R]: ...
+    @overload
+    async def run(
+        self,
+        action: Callable[[*Ts], R | Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> TaskResult[R]: ...
+    async def run(
+        self, action: object, /, *args: object, **options: object
+    ) -> TaskResult[object]:
+        """`add_task` and `receive`; if the caller is cancelled, so is the task.
+
+        It returns, or lets `Cancelled` out, only when the action has ended.
+
+        Raises:
+            TypeError, ValueError, MajordomoStopped, RuntimeError: As `add_task` does.
+        """
+        return await _wait_for(self._instance.add("run", action, args, options))
+
+    @overload
+    async def get_task_data(self, job: Job[R], /) -> R: ...
+    @overload
+    async def get_task_data(
+        self,
+        action: Callable[[*Ts], Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> R: ...
+    @overload
+    async def get_task_data(
+        self,
+        action: Callable[[*Ts], R | Awaitable[R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[TaskOptions],
+    ) -> R: ...
+    async def get_task_data(
+        self, action: object, /, *args: object, **options: object
+    ) -> object:
+        """The data of a success: `run`, then `Task.result`.
+
+        Raises:
+            TaskFailed: The task did not succeed; see `Task.result`.
+            TypeError, ValueError, MajordomoStopped, RuntimeError: As `add_task` does.
+        """
+        channel = self._instance.add("get_task_data", action, args, options)
+        return (await _wait_for(channel)).result()
+
+    @enable_ki_protection
+    def stop(self) -> None:
+        """Cancel all tasks, now, and take no more. Idempotent.
+
+        Queued tasks end as "cancelled" at once, running ones as soon as their action
+        has ended; their channels yield that, with the last state. `finally` blocks of
+        the actions run.
+
+        Raises:
+            RuntimeError: Called from another thread, or outside the Trio run.
+        """
+        self._instance.stop()
+
+    async def drain(self, grace: float = math.inf) -> None:
+        """Take no more tasks, and wait for those there.
+
+        Args:
+            grace: Seconds after which they are cancelled, as by `stop`. Default: never.
+
+        Raises:
+            TypeError, ValueError: `grace` is no number of seconds.
+            RuntimeError: Called inside an action of this instance, which would wait for
+                itself; from another thread; or outside the Trio run.
+        """
+        await self._instance.drain(_checks.seconds("grace", grace))
+
+
+async def _wait_for(entry: Entry) -> TaskResult[object]:
+    try:
+        return await entry.receive()
+    except trio.Cancelled:
+        entry.cancel()
+        with trio.CancelScope(shield=True):
+            await entry.receive()
+        raise
+
+
+class _Block(AbstractAsyncContextManager[Majordomo, None]):
+    """The `async with` block of an instance."""
+
+    def __init__(self, max_workers: float) -> None:
+        self._max_workers = max_workers
+        self._nursery_block = trio.open_nursery()
+
+    @enable_ki_protection
+    async def __aenter__(self) -> Majordomo:
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "start_majordomo() needs a Trio run: write async def main(): async "
+                "with start_majordomo() as jarvis: ..., then trio.run(main)"
+            )
+        nursery = await self._nursery_block.__aenter__()
+        now = trio.lowlevel.current_clock().current_time
+        self._instance = Instance(WorkerPool(nursery, self._max_workers, now))
+        return Majordomo(self._instance)
+
+    @enable_ki_protection
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._instance.stop()
+        self._instance.leave()
+        try:
+            # The nursery hears of a cancellation alone: an error of the body comes out
+            # as it is, and not in a group.
+            if _is_cancellation(error):
+                await self._nursery_block.__aexit__(kind, error, traceback)
+            else:
+                await self._nursery_block.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            if error is None:
+                # Ctrl-C while the block waits comes in a group of one.
+                only, *others = group.exceptions
+                raise (group if others else only) from None
+            # Otherwise the cancellation of the body goes on, as it is.
+        finally:
+            self._instance.finish()
+        self._instance.raise_fatal()
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return cast("Group", error).subgroup(trio.Cancelled) is not None
+    return isinstance(error, trio.Cancelled)
+
+
+def start_majordomo(
+    *, max_workers: float = math.inf
+) -> AbstractAsyncContextManager[Majordomo, None]:
+    """Start an instance, for the length of an `async with` block.
+
+    Leaving the block waits for all tasks, as a nursery does. An exception in the body,
+    or a cancellation from outside, cancels them; the body's exception comes out as it
+    is. No task's failure cancels another or the instance.
+
+    Args:
+        max_workers: How many actions at once. Default: no limit, but for threads, of
+            which there are at most 40 then, as in Trio.
+
+    Raises:
+        TypeError: `max_workers` is no whole number.
+        ValueError: It is less than 1.
+        RuntimeError: The block is entered outside a Trio run.
+    """
+    return _Block(_checks.whole("max_workers", max_workers, least=1))
+
+
+def task_return_value(value: R, /) -> ResultChannel[R]:
+    """A channel that yields a success with this value, as if a task had returned it."""
+    entry = Entry(
+        _Nowhere(),
+        fresh_id(),
+        task_return_value,
+        (value,),
+        DEFAULTS,
+        InlineRunner(),
+        contextvars.Context(),
+    )
+    entry.attempts = 1
+    entry.finish("success", value)
+    return cast("ResultChannel[R]", entry)
+
+
+class _Nowhere:
+    """The home of a result that needed no instance."""
+
+    def check_caller(self, method: str, /) -> None:
+        """Nothing is left to wait for or to cancel: anyone may."""
+
+    def finished(self, entry: Entry, /) -> None:
+        """It was, from the start."""

@@ -1,0 +1,30 @@
+"""A Trio run on virtual time: what waits for an hour takes no time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+import trio.testing
+
+from majordomo2 import Majordomo, start_majordomo
+
+T = TypeVar("T")
+
+
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run it with a clock that jumps to the next deadline when all Trio tasks wait."""
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def run_with(
+    main: Callable[[Majordomo], Awaitable[T]], *, max_workers: float = float("inf")
+) -> T:
+    """Run it with an instance of its own."""
+
+    async def with_instance() -> T:
+        async with start_majordomo(max_workers=max_workers) as jarvis:
+            return await main(jarvis)
+
+    return run(with_instance)
