@@ -16,8 +16,8 @@ Declared: TypeAlias = Literal["success", "failure"]
 
 
 class _Unsaved:
-    def __repr__(self) -> str:
-        return "UNSAVED"
+    def __repr__(self) -> str:  # as a default argument in the reference
+        return "..."
 
 
 UNSAVED = _Unsaved()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextvars
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
+from typing import Generic, Literal, Protocol, Self, TypeAlias, TypeVar, cast, final
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
@@ -28,6 +28,14 @@ class ResultChannel(ABC, Generic[T_co]):
     """Where the result of a task is received. Returned by `Majordomo.add_task`."""
 
     __slots__ = ()
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        if cls is ResultChannel:
+            raise TypeError(
+                "a ResultChannel has no public constructor: "
+                "write jarvis.add_task(f, ...)"
+            )
+        return super().__new__(cls)
 
     @property
     @abstractmethod
@@ -59,7 +67,9 @@ class ResultChannel(ABC, Generic[T_co]):
         """Cancel this one task: it ends as "cancelled".
 
         A queued task ends at once; an async action gets `Cancelled` at its next
-        checkpoint; a thread is abandoned. A task that has ended is left as it is.
+        checkpoint; a thread is abandoned. An action that returns all the same has
+        succeeded, and one whose cleanup raises has failed. A task that has ended is left
+        as it is.
 
         Raises:
             RuntimeError: Called from another thread, or outside the Trio run.
@@ -109,7 +119,7 @@ class Entry(ResultChannel[object]):
         "subtasks",
     )
 
-    def __init__(
+    def __init__(  # pyright: ignore[reportInconsistentConstructor] - the other refuses
         self,
         home: Home,
         id: str,

@@ -29,7 +29,7 @@ def seconds(name: str, value: object) -> float:
             f"{name} must be 0 seconds or more, not {value!r}: "
             f"give math.inf for no limit"
         )
-    return value
+    return _finite_or_inf(value)
 
 
 def whole(name: str, value: object, *, least: int) -> float:
@@ -47,6 +47,15 @@ def whole(name: str, value: object, *, least: int) -> float:
         raise error(f"{name} must be a whole number, not {value!r}: {remedy}")
     if value < least:
         raise ValueError(f"{name} must be {least} or more, not {value!r}: {remedy}")
+    return _finite_or_inf(value)
+
+
+def _finite_or_inf(value: float) -> float:
+    """A whole number may be too large to count with."""
+    try:
+        float(value)
+    except OverflowError:
+        return math.inf
     return value
 
 
@@ -61,37 +70,73 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def function(caller: str, parameter: str, value: object) -> None:
-    """Something that can be called.
+def function(parameter: str, value: object, call: str) -> None:
+    """Something that can be called, and has one result.
+
+    Args:
+        parameter: Its name.
+        value: What was given.
+        call: How the call is written, with `{}` where the function stands.
 
     Raises:
-        TypeError: It cannot; for a coroutine the message shows the call without `()`.
+        TypeError: It can't be called; for a coroutine the message shows the call
+            without `()`. Or it is an async generator function.
     """
-    if callable(value):
-        return
+    if type(value) is FunctionType and not _has_flag(value, inspect.CO_ASYNC_GENERATOR):
+        return  # nearly all are, and each task is checked
     if inspect.iscoroutine(value):
         value.close()
-        name = value.cr_code.co_name
+        raise TypeError(_not_called(parameter, value.cr_code.co_name, call))
+    if not callable(value):
         raise TypeError(
-            f"{caller} takes a function, not the coroutine {name}(...): it calls the "
-            f"function itself, and again after a failure; "
-            f"write {caller}({name}, ...) instead of {caller}({name}(...))"
+            f"{parameter} must be a function, not {value!r}: write {call.format('f')}"
         )
-    raise TypeError(
-        f"{parameter} must be a function, not {value!r}: "
-        f"write {caller}(f, ...) for the call f(...)"
+    if _is(inspect.isasyncgenfunction, value):
+        raise TypeError(
+            f"{parameter} must be a function with one result, not the async generator "
+            f"function {value!r}: give an async function that goes through it"
+        )
+
+
+def _not_called(parameter: str, name: str, call: str) -> str:
+    alone = call.replace(", ...", "")
+    with_arguments = (
+        f", or {call.format(name)} with arguments," if alone != call else ""
+    )
+    return (
+        f"{parameter} must be a function, not the coroutine {name}(...), which can be "
+        f"run only once: write {alone.format(name)}{with_arguments} instead of "
+        f"{alone.format(f'{name}(...)')}"
     )
 
 
-def made_by(maker: type[T], value: object, what: str, remedy: str) -> T:
-    """What only this library makes: a handle has no public constructor.
+def name(parameter: str, value: object) -> str:
+    """A string that is not empty.
 
     Raises:
-        TypeError: It was made by somebody else.
+        TypeError: It is no string.
+        ValueError: It is empty.
     """
-    if not isinstance(value, maker):
-        raise TypeError(f"{what} has no public constructor: {remedy}")
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{parameter} must be a string, not {value!r}: give str(...) of it"
+        )
+    if not value:
+        raise ValueError(
+            f"{parameter} must not be empty, not {value!r}: leave it out for a fresh one"
+        )
     return value
+
+
+def made_by(maker: type[T], given: tuple[object, ...], what: str, remedy: str) -> T:
+    """The one argument of a handle, which only this library can make.
+
+    Raises:
+        TypeError: Somebody else called the constructor.
+    """
+    if len(given) != 1 or not isinstance(given[0], maker):
+        raise TypeError(f"{what} has no public constructor: {remedy}")
+    return given[0]
 
 
 def arguments(value: object) -> tuple[object, ...]:
@@ -105,6 +150,12 @@ def arguments(value: object) -> tuple[object, ...]:
             f"args must be an iterable of arguments with unwrap=True, not the single "
             f"{type(value).__name__} {value!r}: write [{value!r}] for one argument"
         )
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(
+            f"args must be an iterable of arguments with unwrap=True, not the coroutine "
+            f"{value.cr_code.co_name}(...): await it first"
+        )
     if not isinstance(value, Iterable):
         raise TypeError(
             f"args must be an iterable of arguments with unwrap=True, not {value!r}: "
@@ -115,15 +166,23 @@ def arguments(value: object) -> tuple[object, ...]:
 
 def is_async(action: Callable[..., object]) -> bool:
     """Is it an async function, or a partial, method or callable object of one?"""
-    if type(action) is FunctionType and action.__code__.co_flags & inspect.CO_COROUTINE:
+    if type(action) is FunctionType and _has_flag(action, inspect.CO_COROUTINE):
         return True
+    return _is(inspect.iscoroutinefunction, action)
+
+
+def _has_flag(function: FunctionType, flag: int) -> bool:
+    return bool(function.__code__.co_flags & flag)
+
+
+def _is(kind: Callable[[object], bool], action: Callable[..., object]) -> bool:
+    """Is the function of this kind that a call of the action comes to?"""
     while isinstance(action, functools.partial):
         action = cast("Callable[..., object]", action.func)
-    if inspect.iscoroutinefunction(action):
-        return True
-    return not inspect.isroutine(action) and inspect.iscoroutinefunction(
-        getattr(type(action), "__call__", None)  # noqa: B004 - the method, not the test
-    )
+    if inspect.isroutine(action):
+        return kind(action)
+    # An object's own: `action.__call__` of a class would be that of its instances.
+    return kind(getattr(type(action), "__call__", None))  # noqa: B004 - is not a test
 
 
 def plain(runner: str, action: Callable[..., object]) -> None:
@@ -132,21 +191,8 @@ def plain(runner: str, action: Callable[..., object]) -> None:
     Raises:
         TypeError: It is an async one.
     """
-    if is_async(action) or inspect.isasyncgenfunction(action):
+    if is_async(action):
         raise TypeError(
             f"runner={runner!r} takes a plain function, not the async function "
             f"{action!r}: leave runner= out, or write runner='async'"
-        )
-
-
-def awaitable(action: Callable[..., object]) -> None:
-    """No async generator function, which has no one result.
-
-    Raises:
-        TypeError: It is one.
-    """
-    if inspect.isasyncgenfunction(action):
-        raise TypeError(
-            f"action must be a function with one result, not the async generator "
-            f"function {action!r}: give an async function that goes through it"
         )

@@ -38,7 +38,9 @@ class TaskFailed(Exception):
     """
 
     def __init__(self, task: Task[object], /) -> None:
-        super().__init__(task)
+        from ._task import check_task  # noqa: PLC0415 - a task raises these errors
+
+        super().__init__(check_task(task))
         self.task = task
 
     def __str__(self) -> str:

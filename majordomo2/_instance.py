@@ -6,6 +6,7 @@ import contextvars
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
 from typing import cast
@@ -92,9 +93,20 @@ class Instance:
             await trio.lowlevel.checkpoint()
 
     def check_caller(self, method: str, /) -> None:
-        """Called in the instance's own thread and Trio run?"""
-        if get_ident() != self._thread or not trio.lowlevel.in_trio_run():
+        """Refuse a call from outside the instance's own thread and Trio run.
+
+        Raises:
+            RuntimeError: It came from there.
+        """
+        if not self._is_at_home():
             raise _misplaced(self, method, self._token)
+
+    def _is_at_home(self) -> bool:
+        return (
+            get_ident() == self._thread
+            and trio.lowlevel.in_trio_run()
+            and trio.lowlevel.current_trio_token() is self._token
+        )
 
     # Ctrl-C between the count of a task and its place in the queue would leave one that
     # never ends.
@@ -108,11 +120,13 @@ class Instance:
     ) -> Entry:
         """Check what is to be done, and record it; it starts as soon as it may."""
         if get_ident() != self._thread or self._stopped is not None:
+            if iscoroutine(action):
+                action.close()
             raise self._refusal(method)
         if isinstance(action, Job):
             _check_alone(method, args, options)
             return self._add_job(work_of(cast("Job[object]", action)))
-        _checks.function(method, "action", action)
+        _checks.function("action", action, f"{method}({{}}, ...)")
         function = cast("Callable[..., object]", action)
         given = checked(method, options) if options else DEFAULTS
         entry = self._entry(function, args, given)
@@ -185,9 +199,7 @@ class Instance:
                 self._end()
 
     def _refusal(self, method: str) -> RuntimeError:
-        if get_ident() != self._thread or not trio.lowlevel.in_trio_run():
-            return _misplaced(self, method, self._token)
-        if trio.lowlevel.current_trio_token() is not self._token:
+        if not self._is_at_home():
             return _misplaced(self, method, self._token)
         return MajordomoStopped(
             f"{self.id} {self._stopped} and takes no more tasks: "
@@ -226,7 +238,9 @@ def _check_alone(
 ) -> None:
     if not args and not options:
         return
-    given = f"the arguments {args!r}" if args else f"{next(iter(options))}="
+    given = ", ".join(
+        [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
+    )
     raise TypeError(
         f"{method}(job) takes nothing beside the job, not {given}: a job holds its "
         f"arguments and options; give them to job()"
@@ -237,16 +251,16 @@ def _misplaced(
     instance: Instance, method: str, token: trio.lowlevel.TrioToken
 ) -> RuntimeError:
     """The error for a call from where the instance does not live."""
-    call = f"jarvis.{method}"
+    handle = "channel" if method in ("receive", "cancel") else "jarvis"
+    enter = "run_sync" if method in ("add_task", "stop", "cancel") else "run"
+    call = f"trio.from_thread.{enter}({handle}.{method}"
     if not trio.lowlevel.in_trio_run():
         return RuntimeError(
             f"{method}() of {instance.id} was called outside its Trio run, or in another "
-            f"thread: from a thread that Trio started, write "
-            f"trio.from_thread.run_sync({call}, ...)"
+            f"thread: from a thread that Trio started, write {call}, ...)"
         )
     return RuntimeError(
         f"{method}() of {instance.id} was called in another Trio run than its own: each "
-        f"run needs its own start_majordomo(), or write "
-        f"trio.from_thread.run_sync({call}, ..., trio_token=token), with the token of "
-        f"the run that started it ({token!r})"
+        f"run needs its own start_majordomo(), or write {call}, ..., trio_token=token) "
+        f"in a thread, with the token of the run that started it ({token!r})"
     )

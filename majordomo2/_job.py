@@ -98,7 +98,7 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
     __slots__ = ("_work",)
     _work: Work
 
-    def __init__(self, work: object, /) -> None:
+    def __init__(self, *work: object) -> None:
         self._work = _checks.made_by(Work, work, "a Job", "write job(f, ...)")
 
     @overload
@@ -134,7 +134,7 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
     ) -> Job[list[A]]: ...
     def filter(self, keep: Function, /) -> Job[object]:
         """Keep the items for which `keep(item)` is true, as a list."""
-        _checks.function("filter", "keep", keep)
+        _checks.function("keep", keep, ".filter({})")
         return self._with_stage(_pipeline.Filter(keep))
 
     @overload
@@ -145,7 +145,7 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
     def pre(self, f: Callable[[R_co], K | Awaitable[K]], /) -> Job[K]: ...
     def pre(self, f: Function, /) -> Job[object]:
         """Map the whole data before the sort."""
-        _checks.function("pre", "f", f)
+        _checks.function("f", f, ".pre({})")
         return self._with_stage(_pipeline.Apply("pre", f))
 
     @overload
@@ -197,9 +197,9 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
             cache_keys: Ask `key` once per item (the default, as `sorted` does), or
                 anew at each comparison.
         """
-        _checks.function("sort", "op", op)
+        _checks.function("op", op, ".sort({})")
         if key is not None:
-            _checks.function("sort", "key", key)
+            _checks.function("key", key, ".sort(key={})")
         cached = _checks.flag("cache_keys", cache_keys)
         less, of = cast("LessThan", op), cast("Function | None", key)
         return cast("Job[object]", self)._with_stage(_pipeline.Sort(less, of, cached))
@@ -212,7 +212,7 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
     def post(self, f: Callable[[R_co], K | Awaitable[K]], /) -> Job[K]: ...
     def post(self, f: Function, /) -> Job[object]:
         """Map the whole data after the sort."""
-        _checks.function("post", "f", f)
+        _checks.function("f", f, ".post({})")
         return self._with_stage(_pipeline.Apply("post", f))
 
     def salvage(self, f: Callable[[object], object], /) -> Job[R_co]:
@@ -222,7 +222,7 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
         raises, the state stays as it is and the error is logged. On a parallel job it
         is given the list of the subtasks' data.
         """
-        _checks.function("salvage", "f", f)
+        _checks.function("f", f, ".salvage({})")
         return Job(replace(self._work, salvages=(*self._work.salvages, f)))
 
     def _with_stage(self, stage: Stage) -> Job[object]:
@@ -366,7 +366,7 @@ def job(
             further arguments beside an unwrapped one.
         ValueError: An option is out of range.
     """
-    _checks.function("job", "action", action)
+    _checks.function("action", action, "job({}, ...)")
     if _checks.flag("unwrap", unwrap):
         args = _unwrapped(action, args)
     given = checked("job", options)

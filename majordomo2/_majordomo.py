@@ -35,7 +35,7 @@ class Majordomo:
 
     __slots__ = ("__weakref__", "_instance")
 
-    def __init__(self, instance: object, /) -> None:
+    def __init__(self, *instance: object) -> None:
         remedy = "write async with start_majordomo() as jarvis:"
         self._instance = _checks.made_by(Instance, instance, "a Majordomo", remedy)
 
@@ -185,7 +185,6 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
 
     def __init__(self, max_workers: float) -> None:
         self._max_workers = max_workers
-        self._nursery_block = trio.open_nursery()
 
     @enable_ki_protection
     async def __aenter__(self) -> Majordomo:
@@ -194,8 +193,9 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
                 "start_majordomo() needs a Trio run: write async def main(): async "
                 "with start_majordomo() as jarvis: ..., then trio.run(main)"
             )
-        nursery = await self._nursery_block.__aenter__()
         now = trio.lowlevel.current_clock().current_time
+        self._nursery_block = trio.open_nursery()
+        nursery = await self._nursery_block.__aenter__()
         self._instance = Instance(WorkerPool(nursery, self._max_workers, now))
         return Majordomo(self._instance)
 

@@ -75,8 +75,6 @@ def check_runner(runner: RunnerName | Runner, action: Callable[..., object]) -> 
         runner.check(action)
     elif runner in ("inline", "thread"):
         _checks.plain(runner, action)
-    else:
-        _checks.awaitable(action)
 
 
 def _unknown(caller: str, name: str) -> str:
@@ -98,10 +96,6 @@ def _unknown(caller: str, name: str) -> str:
     )
 
 
-def _check_keepalive(name: str, value: object) -> float:
-    return _checks.seconds(name, value)
-
-
 def _check_retries(name: str, value: object) -> float:
     return _checks.whole(name, value, least=0)
 
@@ -120,14 +114,6 @@ def _check_runner(name: str, value: object) -> object:
     )
 
 
-def _check_id(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {value!r}: give str(...) of it")
-    if not value:
-        raise ValueError(f"{name} must not be empty: leave it out for a fresh one")
-    return value
-
-
 def _check_context(name: str, value: object) -> contextvars.Context:
     if not isinstance(value, contextvars.Context):
         raise TypeError(
@@ -138,9 +124,9 @@ def _check_context(name: str, value: object) -> contextvars.Context:
 
 
 _CHECKS = {
-    "keepalive": _check_keepalive,
+    "keepalive": _checks.seconds,
     "retries": _check_retries,
     "runner": _check_runner,
-    "id": _check_id,
+    "id": _checks.name,
     "context": _check_context,
 }

@@ -11,8 +11,8 @@ RunnerName: TypeAlias = Literal["auto", "async", "inline", "thread"]
 class Attempt(Protocol):
     """One attempt of one task, as its runner sees it.
 
-    All but `start` may be called from any thread. Once the attempt is over, the signals
-    raise `AttemptOver` and change nothing.
+    All of it may be called from any thread. Once the attempt is over, the signals and
+    `start` raise `AttemptOver` and change nothing.
     """
 
     @property
@@ -85,10 +85,14 @@ class Runner(Protocol):
     async def run(self, attempt: Attempt, /) -> object:
         """Call `attempt.start()`, then the action, and return what it returns.
 
-        Runs in a Trio task whose context is the attempt's own, so that signals find it.
-        At the deadline, or when the task is cancelled, it gets `trio.Cancelled`: it
+        Runs in a Trio task whose context is the attempt's own, so that signals find it:
+        an action that runs elsewhere, as in a thread of your own, must run in a copy of
+        this context. At the deadline, or when the task is cancelled, it gets `trio.Cancelled`: it
         stops the action if it can be stopped, abandons it if not, and lets `Cancelled`
         out.
+
+        The Trio task is protected from KeyboardInterrupt: decorate this method with
+        `trio.lowlevel.disable_ki_protection` if Ctrl-C may hit the action.
 
         Raises:
             Exception: What the action raised.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from inspect import iscoroutine
 from typing import Generic, Literal, NoReturn, cast, final
 
 from typing_extensions import TypeVar
 
 from ._attempt import UNSAVED, LiveAttempt
-from ._checks import function
+from ._checks import function, is_async
 from ._errors import NoCurrentTask
 from ._task import NothingSaved, Task, check_task, make_task
 
@@ -120,7 +121,7 @@ class TaskState(Generic[T]):
     __slots__ = ("_initial",)
 
     def __init__(self, initial: Callable[[], T], /) -> None:
-        function("TaskState", "initial", initial)
+        _check_initial(initial)
         self._initial = initial
 
     def get(self) -> T:
@@ -145,3 +146,17 @@ class TaskState(Generic[T]):
     def __repr__(self) -> str:
         name = getattr(self._initial, "__qualname__", repr(self._initial))
         return f"TaskState({name})"
+
+
+def _check_initial(initial: object) -> None:
+    if not (callable(initial) or iscoroutine(initial)):
+        raise TypeError(
+            f"initial must be a function, not {initial!r}: "
+            f"write TaskState(lambda: {initial!r})"
+        )
+    function("initial", initial, "TaskState({})")
+    if is_async(cast("Callable[..., object]", initial)):
+        raise TypeError(
+            f"initial must be a plain function, not the async function {initial!r}: "
+            f"get() doesn't wait"
+        )

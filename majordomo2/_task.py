@@ -8,6 +8,7 @@ from typing import Generic, Literal, NoReturn, TypeAlias, cast, get_args, overlo
 
 from typing_extensions import TypeIs, TypeVar
 
+from ._checks import name
 from ._errors import TaskCancelled, TaskFailed, TaskRejected, TaskTimedOut
 
 TaskStatus: TypeAlias = Literal[
@@ -72,7 +73,7 @@ class Task(_Slots, Generic[T_co, S_co]):
 
     Raises:
         TypeError: `id` is not a string.
-        ValueError: `status` is not one of `TaskStatus`.
+        ValueError: `id` is empty, or `status` is not one of `TaskStatus`.
     """
 
     __slots__ = ()
@@ -107,7 +108,7 @@ class Task(_Slots, Generic[T_co, S_co]):
         subtasks: tuple[Task[object], ...] = (),
     ) -> Task[object]:
         return make_task(
-            fresh_id() if id is None else _check_id(id),
+            fresh_id() if id is None else name("id", id),
             _check_status(status),
             {} if data is _UNSET else data,
             attempts,
@@ -116,7 +117,7 @@ class Task(_Slots, Generic[T_co, S_co]):
         )
 
     def __replace__(self, /, **changes: object) -> Task[T_co, S_co]:
-        fields = {name: getattr(self, name) for name in _Slots.__slots__}
+        fields = {slot: getattr(self, slot) for slot in _Slots.__slots__}
         make = cast("type[object]", Task)
         return cast("Task[T_co, S_co]", make(**(fields | changes)))
 
@@ -174,8 +175,8 @@ _FAILURES: dict[str, type[TaskFailed]] = {
 # A frozen dataclass refuses assignment; the slots' own setters do not, and cost half of
 # `object.__setattr__`.
 _set_id, _set_status, _set_data, _set_attempts, _set_state, _set_subtasks = (
-    getattr(_Slots, name).__set__
-    for name in ("id", "status", "data", "attempts", "state", "subtasks")
+    getattr(_Slots, slot).__set__
+    for slot in ("id", "status", "data", "attempts", "state", "subtasks")
 )
 
 
@@ -196,12 +197,6 @@ def make_task(
     _set_state(task, state)
     _set_subtasks(task, subtasks)
     return task
-
-
-def _check_id(id: object) -> str:
-    if not isinstance(id, str):
-        raise TypeError(f"id must be a string, not {id!r}: give str(...) of it")
-    return id
 
 
 def _check_status(status: object) -> TaskStatus:

@@ -176,3 +176,33 @@ less_thans = st.sampled_from(
 numbered: st.SearchStrategy[list[tuple[int, int]]] = st.lists(
     st.integers(-3, 3), max_size=12
 ).map(lambda numbers: [(value, place) for place, value in enumerate(numbers)])
+
+
+# Scripts of attempts: what each does, one after the other.
+
+
+@dataclass(frozen=True)
+class Step:
+    """One attempt: some pings and saves, then its end.
+
+    Attributes:
+        saves: What it does at each sign of life: a number is saved, None is a ping.
+        pause: Seconds before each sign of life, and before the end; less than a period.
+        end: "return", "raise", "success", "failure" or "hang".
+    """
+
+    saves: tuple[int | None, ...]
+    pause: float
+    end: str
+
+
+PERIOD = 1.0  # seconds of silence, in scripts
+
+steps = st.builds(
+    Step,
+    saves=st.lists(st.none() | small, max_size=3).map(tuple),
+    pause=st.sampled_from([0.0, 0.25, 0.875]),
+    end=st.sampled_from(["return", "raise", "raise", "hang", "hang"]),
+)
+endings = st.sampled_from(["return", "success", "failure"])
+scripts: st.SearchStrategy[list[Step]] = st.lists(steps, max_size=6)

@@ -76,12 +76,14 @@ def _retries(text: str) -> float:
 FunctionName: TypeAlias = Annotated[
     str,
     typer.Argument(
+        metavar="FUNCTION",
         help="As package.module:function. The current folder is searched first.",
     ),
 ]
 Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
+        metavar="INPUTS",
         help="What the function is called with, one at a time.",
         show_default=False,
     ),
@@ -226,16 +228,12 @@ def _binary(stream: TextIO | None, parameter: str) -> BinaryIO:
 def _load(name: str) -> Callable[..., object]:
     module_name, _, path = name.partition(":")
     if not module_name or not path:
-        raise _wrong(
-            "FUNCTION", f"write it as package.module:function, not {name}"
-        )
+        raise _wrong("FUNCTION", f"write it as package.module:function, not {name}")
     found = _import(module_name)
     for part in path.split("."):
         found = _attribute(found, part, name)
     if not callable(found):
-        raise _wrong(
-            "FUNCTION", f"{name} is no function, but {in_a_line(repr(found))}"
-        )
+        raise _wrong("FUNCTION", f"{name} is no function, but {in_a_line(repr(found))}")
     return found
 
 

@@ -126,8 +126,10 @@ class Summary:
     def lines(self) -> Iterator[str]:
         """How many of each status, and the first failures with their causes."""
         total = self.counts.total()
-        counts = (f"{number} {status}" for status, number in self.counts.items())
-        yield f"{total} input{'s' * (total != 1)}: {', '.join(sorted(counts)) or '-'}"
+        counts = [f"{number} {status}" for status, number in self.counts.items()]
+        yield ": ".join(
+            filter(None, [f"{total} input{'s' * (total != 1)}", ", ".join(counts)])
+        )
         for outcome in self.failed:
             yield f"  {outcome.task.id} {self._failure(outcome)}"
         more = self.counts["failure"] + self.counts["timeout"] - len(self.failed)

@@ -23,6 +23,10 @@ from ._report import Outcome, Summary, line
 # one slow input holds up nobody, and a bound for endless ones.
 WINDOW = 10_000
 
+# So many tasks a worker are unfinished at once: nobody waits for the next one, and a
+# restart, which queues behind the others, comes soon.
+QUEUED = 2
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -66,15 +70,10 @@ class Row:
             error.add_note(f"raised for the input {self.input}")
             raise
 
-    async def follow(self, channel: ResultChannel[object]) -> None:
-        """Wait for the end of the task."""
-        self.task = await channel.receive()
+    def end(self, task: Task[object]) -> None:
+        """The task has ended."""
+        self.task = task
         self.ended = perf_counter()
-        self.done.set()
-
-    def never(self) -> None:
-        """It was never added."""
-        self.task = Task(status="cancelled")
         self.done.set()
 
     def outcome(self) -> Outcome:
@@ -121,6 +120,7 @@ class Run:
         self._call = timed(plan.function)
         self._given = deque(plan.given)
         self._room = trio.Semaphore(WINDOW)
+        self._turn = trio.Semaphore(int(min(QUEUED * plan.workers, WINDOW)))
         self._rows, self._rows_to_write = trio.open_memory_channel[Row](math.inf)
         self._work = trio.CancelScope()
 
@@ -147,7 +147,7 @@ class Run:
             self.fatal = error
         for item in self._given:  # those that it was not to come to
             row = Row(item)
-            row.never()
+            row.end(Task(status="cancelled"))
             self._rows.send_nowait(row)
 
     async def _feed(self, jarvis: Majordomo, nursery: trio.Nursery) -> None:
@@ -156,9 +156,14 @@ class Run:
                 row = Row(self._given.popleft())
                 channel = jarvis.add_task(self._call, row, **self._plan.options)
                 # From outside of the instance, which may be cancelled as a whole.
-                nursery.start_soon(row.follow, channel)
+                nursery.start_soon(self._follow, row, channel)
                 self._rows.send_nowait(row)
                 await self._room.acquire()
+                await self._turn.acquire()
+
+    async def _follow(self, row: Row, channel: ResultChannel[object]) -> None:
+        row.end(await channel.receive())
+        self._turn.release()
 
     async def _more(self) -> bool:
         if self._plan.lines is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from trio.lowlevel import disable_ki_protection
 
-from .._checks import awaitable
 from .._runner import Attempt
 
 
@@ -15,7 +14,7 @@ class AsyncRunner:
     """Awaits what the action returns."""
 
     def check(self, action: Callable[..., object], /) -> None:
-        awaitable(action)
+        """Any function may answer with something to await."""
 
     @disable_ki_protection
     async def run(self, attempt: Attempt, /) -> object:

@@ -1,0 +1,367 @@
+"""Every task ends exactly once, with exactly one status: an instance against a model.
+
+The Trio run lives in a thread of its own; a rule is one step in it, and the virtual clock
+moves by rule alone, from deadline to deadline.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import trio
+import trio.testing
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from majordomo2 import (
+    MajordomoStopped,
+    ResultChannel,
+    Task,
+    current_task,
+    current_task_data,
+    failure,
+    keepalive,
+    start_majordomo,
+    success,
+    update_data,
+)
+
+TICK = 1 / 1024  # seconds between two rules, so that no two deadlines are the same
+
+
+class Sulk(Exception):
+    """Raised by puppets."""
+
+
+@dataclass
+class Puppet:
+    """A task: its action, which does what it is told, and what should become of it."""
+
+    clock: trio.testing.MockClock
+    period: float
+    retries: int
+    stubborn: bool  # cancelled, it waits until it is told how to end
+    phase: str = "queued"  # "running", "dying", or the status of its end
+    attempts: int = 0
+    state: object = field(default_factory=dict[str, object])
+    pinged: float = 0.0
+    doomed: str = ""  # why it dies: "timeout" or "cancelled"
+    cleaning: bool = False
+    channel: ResultChannel[object] | None = None
+    received: list[Task[object]] = field(default_factory=list[Task[object]])
+
+    def __post_init__(self) -> None:
+        self.say, self.hear = trio.open_memory_channel[str](10)
+
+    async def action(self) -> object:
+        self.attempts += 1
+        assert self.phase == "queued"
+        assert current_task().attempts == self.attempts <= self.retries + 1
+        assert current_task_data() == self.state
+        self.phase, self.pinged = "running", trio.current_time()
+        try:
+            while True:
+                self.obey(await self.hear.receive())
+        except StopIteration as stop:
+            return stop.value
+        except trio.Cancelled:
+            if self.stubborn:
+                await self.clean_up()
+            raise
+
+    async def clean_up(self) -> None:
+        self.cleaning, order = True, ""
+        with trio.CancelScope(shield=True):
+            order = await self.hear.receive()
+        self.cleaning = False
+        if order == "raise":
+            raise Sulk
+        if order == "success":
+            success("declared")
+
+    def obey(self, order: str) -> None:
+        match order:
+            case "ping":
+                keepalive()
+            case "save":
+                update_data((self.attempts, trio.current_time()))
+            case "raise":
+                raise Sulk
+            case "return":
+                raise StopIteration("returned")
+            case "success":
+                success("declared")
+            case _:
+                failure("declared")
+
+    @property
+    def deadline(self) -> float:
+        return self.pinged + self.period if self.phase == "running" else math.inf
+
+    @property
+    def ended(self) -> bool:
+        return self.phase not in ("queued", "running", "dying")
+
+    # The model
+
+    def told(self, order: str) -> None:
+        """What an order does to a task that runs, or dies stubbornly."""
+        match order:
+            case "ping" if self.phase == "running":
+                self.pinged = self.clock.current_time()
+            case "save" if self.phase == "running":
+                self.pinged = self.clock.current_time()
+                self.state = (self.attempts, self.pinged)
+            case "raise":
+                self.restart_or("failure")
+            case "return" | "success" if self.phase == "running":
+                self.phase = "success"
+            case "success":
+                self.phase = "success"
+            case "failure" if self.phase == "running":
+                self.phase = "failure"
+            case _:
+                self.died()
+
+    def restart_or(self, end: str) -> None:
+        again = self.attempts <= self.retries and self.doomed != "cancelled"
+        self.phase, self.doomed = "queued" if again else end, ""
+
+    def died(self) -> None:
+        if self.doomed == "timeout":
+            self.restart_or("timeout")
+        else:
+            self.phase = "cancelled"
+
+    def cut_off(self, why: str) -> None:
+        if self.ended:
+            return
+        if self.phase == "queued":
+            self.phase = "cancelled"
+            return
+        self.phase = "dying"
+        self.doomed = why if self.doomed != "cancelled" else self.doomed
+        if not self.stubborn:
+            self.died()
+
+
+class Machine(RuleBasedStateMachine):
+    """Rules that any program could follow, at moments that Hypothesis chooses."""
+
+    puppets = Bundle("puppets")
+    receivers = Bundle("receivers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = trio.testing.MockClock()
+        self.all: list[Puppet] = []
+        self.stopped = False
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=self.live)
+
+    @initialize(
+        workers=st.sampled_from([1, 2, 3, math.inf]),
+        leave=st.sampled_from(["normally", "by an error", "cancelled"]),
+    )
+    def begin(self, workers: float, leave: str) -> None:
+        self.workers, self.leave = workers, leave
+        self.thread.start()
+        assert self.ready.wait(30)
+
+    def live(self) -> None:
+        trio.run(self.main, clock=self.clock)
+
+    async def main(self) -> None:
+        self.token = trio.lowlevel.current_trio_token()
+        self.over = trio.Event()
+        async with trio.open_nursery() as self.nursery:
+            with trio.CancelScope() as self.scope:
+                try:
+                    async with start_majordomo(max_workers=self.workers) as self.jarvis:
+                        self.ready.set()
+                        await self.leave_when_told()
+                except Sulk:
+                    pass
+            await trio.sleep_forever()  # until the teardown has looked at everything
+
+    async def leave_when_told(self) -> None:
+        await self.over.wait()
+        if self.leave == "by an error":
+            raise Sulk
+
+    def step(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Do it in the Trio run, and wait until nothing moves any more."""
+
+        async def in_run() -> None:
+            await self.pass_seconds(TICK)
+            await act()
+            await trio.testing.wait_all_tasks_blocked()
+
+        trio.from_thread.run(in_run, trio_token=self.token)
+
+    async def pass_seconds(self, seconds: float) -> None:
+        self.clock.jump(seconds)
+        for puppet in self.all:
+            if puppet.deadline <= self.clock.current_time():
+                puppet.cut_off("timeout")
+        await trio.testing.wait_all_tasks_blocked()
+
+    @rule(
+        target=puppets,
+        period=st.sampled_from([1.0, 3.0, math.inf]),
+        retries=st.integers(0, 2),
+        stubborn=st.booleans(),
+    )
+    def add(self, period: float, retries: int, *, stubborn: bool) -> Puppet:
+        puppet = Puppet(self.clock, period, retries, stubborn)
+
+        async def act() -> None:
+            try:
+                puppet.channel = self.jarvis.add_task(
+                    puppet.action, keepalive=period, retries=retries
+                )
+            except MajordomoStopped:
+                assert self.stopped
+                puppet.phase = "refused"
+            else:
+                assert not self.stopped
+                self.all.append(puppet)
+
+        self.step(act)
+        return puppet
+
+    @rule(
+        puppet=puppets,
+        order=st.sampled_from(
+            ["ping", "save", "return", "raise", "success", "failure"]
+        ),
+    )
+    def tell(self, puppet: Puppet, order: str) -> None:
+        async def act() -> None:
+            if puppet.phase in ("running", "dying"):
+                await puppet.say.send(order)
+                puppet.told(order)
+
+        self.step(act)
+
+    @rule(puppet=puppets)
+    def cancel(self, puppet: Puppet) -> None:
+        async def act() -> None:
+            if puppet.channel is not None:
+                puppet.channel.cancel()
+                puppet.cut_off("cancelled")
+
+        self.step(act)
+
+    @rule(target=receivers, puppet=puppets)
+    def receive(self, puppet: Puppet) -> trio.CancelScope:
+        scope = trio.CancelScope()
+
+        async def receiver() -> None:
+            with scope:
+                if puppet.channel is not None:
+                    puppet.received.append(await puppet.channel.receive())
+
+        async def act() -> None:
+            self.nursery.start_soon(receiver)
+
+        self.step(act)
+        return scope
+
+    @rule(scope=consumes(receivers))
+    def give_up_receiving(self, scope: trio.CancelScope) -> None:
+        async def act() -> None:
+            scope.cancel()
+
+        self.step(act)
+
+    @rule(deadlines=st.integers(1, 3))
+    def pass_time(self, deadlines: int) -> None:
+        """Let some deadlines pass, one after the other."""
+
+        async def act() -> None:
+            next_one = min((puppet.deadline for puppet in self.all), default=math.inf)
+            if next_one < math.inf:
+                await self.pass_seconds(next_one - self.clock.current_time())
+
+        for _ in range(deadlines):
+            self.step(act)
+
+    @precondition(lambda self: len(self.all) > 2)
+    @rule()
+    def stop(self) -> None:
+        async def act() -> None:
+            self.jarvis.stop()
+            self.stopped = True
+            for puppet in self.all:
+                puppet.cut_off("cancelled")
+
+        self.step(act)
+
+    @invariant()
+    def the_model_is_right(self) -> None:
+        """Also: nobody waits for a task that has ended, and no worker is idle in vain."""
+        busy = sum(puppet.phase in ("running", "dying") for puppet in self.all)
+        waiting = sum(puppet.phase == "queued" for puppet in self.all)
+        if self.all:
+            assert busy == min(self.workers, busy + waiting)
+        for puppet in self.all:
+            assert puppet.channel is not None
+            assert puppet.channel.done == puppet.ended
+            assert puppet.cleaning == (puppet.phase == "dying")
+            for task in puppet.received:
+                assert task is puppet.received[0]
+
+    def teardown(self) -> None:
+        if not self.thread.ident:
+            return
+        if self.thread.is_alive():
+            self.step(self.leave_the_block)
+            self.step(self.release_the_stubborn)
+            trio.from_thread.run_sync(
+                self.nursery.cancel_scope.cancel, trio_token=self.token
+            )
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        trio.run(self.look_at_the_ends)
+
+    async def leave_the_block(self) -> None:
+        if self.leave == "normally":
+            self.jarvis.stop()
+        if self.leave == "cancelled":
+            self.scope.cancel()
+        self.over.set()
+        for puppet in self.all:
+            puppet.cut_off("cancelled")
+
+    async def release_the_stubborn(self) -> None:
+        for puppet in self.all:
+            if puppet.phase == "dying":
+                await puppet.say.send("let go")
+                puppet.told("let go")
+
+    async def look_at_the_ends(self) -> None:
+        for puppet in self.all:
+            assert puppet.channel is not None
+            assert puppet.channel.done
+            task = await puppet.channel.receive()
+            assert task.status == puppet.phase
+            assert (task.attempts, task.state) == (puppet.attempts, puppet.state)
+            assert all(each is task for each in puppet.received)
+
+
+Machine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None
+)
+test_every_task_ends_exactly_once = Machine.TestCase
