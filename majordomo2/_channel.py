@@ -6,9 +6,9 @@ One slotted object a task: no Trio task, channel or event until somebody waits.
 from __future__ import annotations
 
 import contextvars
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Generic, Literal, Protocol, Self, TypeAlias, TypeVar, cast, final
+from threading import get_ident
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
@@ -24,45 +24,41 @@ T_co = TypeVar("T_co", covariant=True)
 Reason: TypeAlias = Literal["timeout", "cancelled"]
 
 
-class ResultChannel(ABC, Generic[T_co]):
+class ResultChannel(Generic[T_co]):
     """Where the result of a task is received. Returned by `Majordomo.add_task`."""
 
     __slots__ = ()
 
-    def __new__(cls, *_: object, **__: object) -> Self:
-        if cls is ResultChannel:
-            raise TypeError(
-                "a ResultChannel has no public constructor: "
-                "write jarvis.add_task(f, ...)"
-            )
-        return super().__new__(cls)
+    # Not abstract methods and a refusal in `__new__`: both would cost each task.
+    def __init__(self, *_: object) -> None:
+        remedy = "write jarvis.add_task(f, ...)"
+        raise TypeError(f"a ResultChannel has no public constructor: {remedy}")
 
     @property
-    @abstractmethod
     def id(self) -> str:
         """The task's id."""
+        raise NotImplementedError
 
     @property
-    @abstractmethod
     def done(self) -> bool:
         """Is the result there?"""
+        raise NotImplementedError
 
-    @abstractmethod
     async def receive(self) -> TaskResult[T_co]:
         """Wait for the result: the same `Task` to every receiver, any number of times.
 
         A checkpoint. Cancelling it leaves the task alone.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     async def result(self) -> T_co:
         """Wait for the data of a success.
 
         Raises:
             TaskFailed: The task did not succeed; see `Task.result`.
         """
+        raise NotImplementedError
 
-    @abstractmethod
     def cancel(self) -> None:
         """Cancel this one task: it ends as "cancelled".
 
@@ -74,10 +70,17 @@ class ResultChannel(ABC, Generic[T_co]):
         Raises:
             RuntimeError: Called from another thread, or outside the Trio run.
         """
+        raise NotImplementedError
 
 
 class Home(Protocol):
-    """What the record of a task asks of its instance."""
+    """What the record of a task asks of its instance.
+
+    Attributes:
+        thread: The identity of the thread that it lives in.
+    """
+
+    thread: int
 
     def check_caller(self, method: str, /) -> None: ...
     def finished(self, entry: Entry, /) -> None: ...
@@ -119,7 +122,7 @@ class Entry(ResultChannel[object]):
         "subtasks",
     )
 
-    def __init__(  # pyright: ignore[reportInconsistentConstructor] - the other refuses
+    def __init__(
         self,
         home: Home,
         id: str,
@@ -160,11 +163,12 @@ class Entry(ResultChannel[object]):
         return self.ending is not None
 
     async def receive(self) -> TaskResult[object]:
-        if self.ending is None:
-            self.home.check_caller("receive")
-            await self._wait()
-        else:
+        if self.ending is not None:
             await trio.lowlevel.checkpoint()
+        else:
+            if get_ident() != self.home.thread:
+                self.home.check_caller("receive")
+            await self._wait()
         if self._alarm is not None:
             self._alarm.task = None
             self._alarm = None
@@ -172,9 +176,9 @@ class Entry(ResultChannel[object]):
 
     async def _wait(self) -> None:
         task = trio.lowlevel.current_task()
+        if self._waiters is None:
+            self._waiters = {}
         waiters = self._waiters
-        if waiters is None:
-            waiters = self._waiters = {}
         waiters[task] = None
 
         def abort(_: RaiseCancelT) -> Abort:

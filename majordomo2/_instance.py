@@ -53,7 +53,7 @@ class Instance:
         self._unfinished = 0
         self._leaving = False
         self._stopped: str | None = None
-        self._thread = get_ident()
+        self.thread = get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._quiet = trio.lowlevel.ParkingLot()
 
@@ -103,7 +103,7 @@ class Instance:
 
     def _is_at_home(self) -> bool:
         return (
-            get_ident() == self._thread
+            get_ident() == self.thread
             and trio.lowlevel.in_trio_run()
             and trio.lowlevel.current_trio_token() is self._token
         )
@@ -119,7 +119,7 @@ class Instance:
         options: dict[str, object],
     ) -> Entry:
         """Check what is to be done, and record it; it starts as soon as it may."""
-        if get_ident() != self._thread or self._stopped is not None:
+        if get_ident() != self.thread or self._stopped is not None:
             if iscoroutine(action):
                 action.close()
             raise self._refusal(method)

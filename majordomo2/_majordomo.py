@@ -273,6 +273,8 @@ def task_return_value(value: R, /) -> ResultChannel[R]:
 class _Nowhere:
     """The home of a result that needed no instance."""
 
+    thread = 0
+
     def check_caller(self, method: str, /) -> None:
         """Nothing is left to wait for or to cancel: anyone may."""
 

@@ -241,26 +241,35 @@ class Machine(RuleBasedStateMachine):
         self.step(act)
         return puppet
 
+    def busy(self) -> list[Puppet]:
+        return [each for each in self.all if each.phase in ("running", "dying")]
+
+    @precondition(lambda self: self.busy())
     @rule(
-        puppet=puppets,
+        index=st.integers(0, 3),
         order=st.sampled_from(
             ["ping", "save", "return", "raise", "success", "failure"]
         ),
     )
-    def tell(self, puppet: Puppet, order: str) -> None:
+    def tell(self, index: int, order: str) -> None:
+        puppet = self.busy()[index % len(self.busy())]
+
         async def act() -> None:
-            if puppet.phase in ("running", "dying"):
+            if puppet.phase in ("running", "dying"):  # or its time came with this step
                 await puppet.say.send(order)
                 puppet.told(order)
 
         self.step(act)
 
-    @rule(puppet=puppets)
-    def cancel(self, puppet: Puppet) -> None:
+    @precondition(lambda self: self.all)
+    @rule(index=st.integers(0, 9))
+    def cancel(self, index: int) -> None:
+        puppet = self.all[-1 - index % len(self.all)]
+
         async def act() -> None:
-            if puppet.channel is not None:
-                puppet.channel.cancel()
-                puppet.cut_off("cancelled")
+            assert puppet.channel is not None
+            puppet.channel.cancel()
+            puppet.cut_off("cancelled")
 
         self.step(act)
 
@@ -312,7 +321,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_model_is_right(self) -> None:
         """Also: nobody waits for a task that has ended, and no worker is idle in vain."""
-        busy = sum(puppet.phase in ("running", "dying") for puppet in self.all)
+        busy = len(self.busy())
         waiting = sum(puppet.phase == "queued" for puppet in self.all)
         if self.all:
             assert busy == min(self.workers, busy + waiting)
@@ -362,6 +371,6 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None
+    max_examples=100, stateful_step_count=50, deadline=None
 )
 test_every_task_ends_exactly_once = Machine.TestCase
