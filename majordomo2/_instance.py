@@ -196,7 +196,7 @@ class Instance:
         if not self._unfinished:
             self._quiet.unpark_all()
             if self._leaving:
-                self._end()
+                self.end()
 
     def _refusal(self, method: str) -> RuntimeError:
         if not self._is_at_home():
@@ -211,9 +211,10 @@ class Instance:
         self._leaving = True
         self._pool.close()
         if not self._unfinished:
-            self._end()
+            self.end()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Nothing is left to do: let go of what was kept for more."""
         if self._stopped is None:
             self._stopped = "has ended"
         self._pool.watchdog.stop()
@@ -221,7 +222,7 @@ class Instance:
 
     def finish(self) -> None:
         """The nursery has ended: nothing runs any more, and nothing may wait for it."""
-        self._end()
+        self.end()
         self._pool.stop()
 
     def raise_fatal(self) -> None:

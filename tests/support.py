@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeGuard, TypeVar
 
 import trio
-from trio.testing import MockClock
 
-from majordomo2 import Job, Majordomo, Task, TaskResult, start_majordomo
+from majordomo2 import Job, Majordomo, Task, TaskResult
+from virtual import run_with
 
 T = TypeVar("T")
 
@@ -19,25 +18,13 @@ def untyped(value: object) -> Any:
     return value
 
 
-def with_majordomo(
-    body: Callable[[Majordomo], Awaitable[T]], *, max_workers: float = math.inf
-) -> T:
-    """Run `body(jarvis)` in a Trio run whose clock jumps when everybody waits."""
-
-    async def main() -> T:
-        async with start_majordomo(max_workers=max_workers) as jarvis:
-            return await body(jarvis)
-
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
-
-
 def run_job(work: Job[T]) -> TaskResult[T]:
     """The result of one job, in a Trio run and an instance of its own."""
 
     async def body(jarvis: Majordomo) -> TaskResult[T]:
         return await jarvis.run(work)
 
-    return with_majordomo(body)
+    return run_with(body)
 
 
 def is_task(value: object) -> TypeGuard[Task[object]]:

@@ -52,7 +52,8 @@ from majordomo2 import (
     update_data,
 )
 from majordomo2.abc import Attempt
-from support import untyped, with_majordomo
+from support import untyped
+from virtual import run_with
 
 NAN = math.nan
 METHODS = ["add_task", "run", "get_task_data"]
@@ -135,7 +136,7 @@ def refused(
         assert "running=0 queued=0" in repr(jarvis)
         assert await jarvis.get_task_data(fetch, 1, 2) == 2
 
-    with_majordomo(body)
+    run_with(body)
 
 
 # Options
@@ -215,7 +216,7 @@ def test_an_option_too_large_for_a_float(
         task: Task[object] = await channel.receive()
         return task
 
-    task = with_majordomo(body)
+    task = run_with(body)
     assert (task.status, task.data, task.attempts) == ("success", "done", 2)
 
 
@@ -520,7 +521,7 @@ def test_a_huge_max_workers() -> None:
     async def body(jarvis: Majordomo) -> int:
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body, max_workers=10**400) == 1
+    assert run_with(body, max_workers=10**400) == 1
 
 
 @pytest.mark.parametrize("options", [{"max_worker": 3}, {"workers": 3}])
@@ -540,7 +541,7 @@ def test_a_wrong_grace(value: object, error: type[Exception], remedy: str) -> No
         assert_said(caught.value, "grace must", value, remedy)
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body) == 1
+    assert run_with(body) == 1
 
 
 def test_a_huge_grace() -> None:
@@ -551,7 +552,7 @@ def test_a_huge_grace() -> None:
         await jarvis.drain(grace=10**400)
         assert (await channel.receive()).status == "success"
 
-    with_majordomo(body)
+    run_with(body)
 
 
 # Tasks
@@ -697,7 +698,7 @@ def test_signals_outside_an_action(
             signal(*args)
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body) == 1
+    assert run_with(body) == 1
 
 
 @pytest.mark.parametrize(("signal", "args"), SIGNALS)
@@ -712,7 +713,7 @@ def test_signals_in_a_thread_of_ones_own(
     async def body(jarvis: Majordomo) -> BaseException | None:
         return await jarvis.get_task_data(action)
 
-    assert isinstance(with_majordomo(body), NoCurrentTask)
+    assert isinstance(run_with(body), NoCurrentTask)
 
 
 # Where an instance can't be used
@@ -780,7 +781,7 @@ def test_from_a_foreign_thread(
         assert (await channel.receive()).status == "success"
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body) == 1
+    assert run_with(body) == 1
 
 
 @pytest.mark.parametrize(("method", "args", "remedy"), CALLS)
@@ -806,7 +807,7 @@ def test_in_a_run_of_another_thread(
         channel.cancel()
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body) == 1
+    assert run_with(body) == 1
 
 
 def after_its_run() -> tuple[Majordomo, ResultChannel[int]]:
@@ -817,7 +818,7 @@ def after_its_run() -> tuple[Majordomo, ResultChannel[int]]:
         await channel.receive()
         return jarvis, channel
 
-    return with_majordomo(body)
+    return run_with(body)
 
 
 # A result that is there can be received anywhere.
@@ -928,7 +929,7 @@ def test_after_stop(method: str) -> None:
         await assert_stopped(jarvis, method, "was stopped")
         jarvis.stop()
 
-    with_majordomo(body)
+    run_with(body)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -940,7 +941,7 @@ def test_after_drain(method: str) -> None:
         await assert_stopped(jarvis, method, "was drained")
         await jarvis.drain()
 
-    with_majordomo(body)
+    run_with(body)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -955,7 +956,7 @@ def test_while_it_drains(method: str) -> None:
             await assert_stopped(jarvis, method, "was drained")
         assert (await channel.receive()).status == "success"
 
-    with_majordomo(body)
+    run_with(body)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -988,7 +989,7 @@ def test_a_coroutine_for_a_function_after_stop(method: str) -> None:
             with pytest.raises((MajordomoStopped, TypeError)):
                 await untyped(getattr(jarvis, method))(coroutine)
 
-        with_majordomo(body)
+        run_with(body)
         assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
 
 
@@ -1005,7 +1006,7 @@ def test_drain_inside_an_action() -> None:
         assert await jarvis.get_task_data(action, jarvis, id="the one") == "fine"
         return await jarvis.get_task_data(fetch, 1)
 
-    assert with_majordomo(body) == 1
+    assert run_with(body) == 1
 
 
 @pytest.mark.parametrize("value", [None, NAN, True, "hello", [], fetch, Exception("x")])

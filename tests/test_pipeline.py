@@ -49,8 +49,8 @@ from support import (
     is_task,
     run_job,
     untyped,
-    with_majordomo,
 )
+from virtual import run_with
 
 ORDER = ["flatten_nested_tasks", "filter", "pre", "sort", "post"]
 SUBSETS = [names for size in range(6) for names in combinations(ORDER, size)]
@@ -561,7 +561,7 @@ def test_cancelled_and_rejected_tasks_never_go_through() -> None:
         channels[0].cancel()
         return [(await channel.receive()).status for channel in channels]
 
-    assert with_majordomo(body) == ["cancelled", "rejected"]
+    assert run_with(body) == ["cancelled", "rejected"]
     assert seen == []
 
 
@@ -632,7 +632,7 @@ def test_salvage_maps_nothing_else() -> None:
         channel.cancel()
         return await channel.receive()
 
-    cancelled = with_majordomo(body)
+    cancelled = run_with(body)
     assert (cancelled.status, cancelled.data) == ("cancelled", [3, 1, 2])
     assert seen == []
 
@@ -727,7 +727,7 @@ def test_stages_run_in_the_context_of_add_task(name: str, flavour: str) -> None:
         await channel.receive()
         assert var.get() == "later"
 
-    with_majordomo(body)
+    run_with(body)
     assert seen == ["when it was added"]
 
 
@@ -773,7 +773,7 @@ def test_stages_run_outside_of_any_action(name: str, flavour: str) -> None:
         task = await jarvis.run(outer, jarvis, id="outer", keepalive=60)
         assert task.status == "success"
 
-    with_majordomo(body)
+    run_with(body)
     assert len(caught) == 1
 
 
@@ -828,7 +828,7 @@ def test_stages_hold_no_slot() -> None:
             await second.result()
             return await first.result()
 
-    assert with_majordomo(body, max_workers=1) == 1
+    assert run_with(body, max_workers=1) == 1
 
 
 def test_stages_have_no_keepalive() -> None:

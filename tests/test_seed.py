@@ -32,7 +32,8 @@ from majordomo2 import (
     task_return_value,
     update_data,
 )
-from support import untyped, with_majordomo
+from support import untyped
+from virtual import run_with
 
 Row: TypeAlias = tuple[str, str, str]
 
@@ -88,7 +89,7 @@ def test_2_1_simple_example() -> None:
         jarvis.stop()
         return result.data
 
-    assert with_majordomo(body) == [
+    assert run_with(body) == [
         "Dear fred: hi there",
         "Dear barney: hi there",
         "Dear betty: hi there",
@@ -106,7 +107,7 @@ def test_2_2_sorting_strings() -> None:
     async def body(jarvis: Majordomo) -> object:
         return (await jarvis.add_task(emails().sort()).receive()).data
 
-    assert with_majordomo(body) == [
+    assert run_with(body) == [
         "Dear bam-bam: hi there",
         "Dear barney: hi there",
         "Dear betty: hi there",
@@ -125,7 +126,7 @@ def test_2_2_the_baseline() -> None:
         assert channel.id.startswith("task-")
         return rows
 
-    assert without_ids(with_majordomo(body)) == [
+    assert without_ids(run_with(body)) == [
         ("4.4.4.4", "success"),
         ("8.8.8.8", "failure"),
         ("172.67.188.90", "timeout"),
@@ -150,7 +151,7 @@ def test_2_2_sorting_by_a_key(cache_keys: bool) -> None:
         assert set(ids_of(rows)) == {channel.id}
         return rows
 
-    assert without_ids(with_majordomo(body)) == [
+    assert without_ids(run_with(body)) == [
         ("8.8.8.8", "failure"),
         ("4.4.4.4", "success"),
         ("104.21.48.235", "success"),
@@ -174,7 +175,7 @@ def test_2_3_pre_and_post_processing() -> None:
         pretty = emails().pre(be_friendly).sort(operator.lt, key=len).post(to_titles)
         return (await jarvis.add_task(pretty).receive()).data
 
-    assert with_majordomo(body) == [
+    assert run_with(body) == [
         "Dear Fred: Hi There, My Friend.",
         "Dear Betty: Hi There, My Friend.",
         "Dear Wilma: Hi There, My Friend.",
@@ -206,7 +207,7 @@ def test_2_4_filtering() -> None:
         )
         return (await jarvis.add_task(work.sort(operator.gt)).receive()).data
 
-    assert with_majordomo(body) == [6, 4, 2]
+    assert run_with(body) == [6, 4, 2]
 
 
 # 2.5 Restarting
@@ -226,7 +227,7 @@ def test_2_5_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
         assert result.status == "failure"
         print(f"Data after failure was: {result.data!r}")
 
-    with_majordomo(body)
+    run_with(body)
     assert capsys.readouterr().out.splitlines() == [
         "inside failing-func",
         """Data after failure was: ValueError("failing-func: I don't feel so good")""",
@@ -247,7 +248,7 @@ def test_2_5_a_failure_is_restarted(capsys: pytest.CaptureFixture[str]) -> None:
     async def body(jarvis: Majordomo) -> int:
         return (await jarvis.add_task(failing_func, runner="inline").receive()).attempts
 
-    assert with_majordomo(body) == 4
+    assert run_with(body) == 4
     assert capsys.readouterr().out == "inside failing-func\n" * 4
 
 
@@ -285,7 +286,7 @@ def test_2_5_state_over_restarts(capsys: pytest.CaptureFixture[str]) -> None:
         assert result.attempts == 4
         assert trio.current_time() == pytest.approx(0.4)
 
-    with_majordomo(body)
+    run_with(body)
     assert capsys.readouterr().out.splitlines() == [
         "Initial start.  Hello!",
         "Intentional timeout to demonstrate restart.",
@@ -321,7 +322,7 @@ def test_2_5_a_long_running_task(
         print(f"Final status of long-running task was: {result.status!r}")
         print(f"Final data of long-running task was: {result.data!r}")
 
-    with_majordomo(body)
+    run_with(body)
     assert capsys.readouterr().out.splitlines() == [
         f"Final status of long-running task was: {status!r}",
         f"Final data of long-running task was: {data!r}",
@@ -337,7 +338,7 @@ def test_2_6_in_series() -> None:
     async def body(jarvis: Majordomo) -> list[Row]:
         return await jarvis.add_task(network()).result()
 
-    rows = with_majordomo(body)
+    rows = run_with(body)
     assert len(set(ids_of(rows))) == 1
     assert without_ids(rows) == [
         ("4.4.4.4", "success"),
@@ -376,7 +377,7 @@ def test_2_6_in_parallel() -> None:
         assert len({channel.id, *ids}) == 5
         return lists
 
-    lists = with_majordomo(body)
+    lists = run_with(body)
     assert [without_ids(rows) for rows in lists] == [[row] for row in IN_PARALLEL]
 
 
@@ -389,7 +390,7 @@ def test_2_6_in_parallel_and_appended() -> None:
     async def body(jarvis: Majordomo) -> list[Row]:
         return await jarvis.add_task(parallel_network().post(append)).result()
 
-    rows = with_majordomo(body)
+    rows = run_with(body)
     assert len(set(ids_of(rows))) == 4
     assert without_ids(rows) == IN_PARALLEL
 
@@ -416,7 +417,7 @@ def test_2_7_without_unwrapping() -> None:
         assert "unsupported operand type(s) for +" in str(result.data)
         assert result.attempts == 4
 
-    with_majordomo(body)
+    run_with(body)
 
 
 def test_2_7_with_unwrapping() -> None:
@@ -427,7 +428,7 @@ def test_2_7_with_unwrapping() -> None:
         work = job(plus, args, unwrap=True, runner="inline")
         return (await jarvis.add_task(work).receive()).data
 
-    assert with_majordomo(body) == 10
+    assert run_with(body) == 10
 
 
 # 2.8 Flattening
@@ -463,7 +464,7 @@ def test_2_8_flattening(capsys: pytest.CaptureFixture[str]) -> None:
         print(f"data of nested, flattened: {twice.data}")
         jarvis.stop()
 
-    with_majordomo(body)
+    run_with(body)
     assert capsys.readouterr().out.splitlines() == [
         "data from without-flatten: ['Task', 'Task', 'Task']",
         "data from nested tasks in it: [0, 1, 2]",
@@ -517,4 +518,4 @@ def test_2_9_get_task_data_raises() -> None:
             await jarvis.get_task_data(no)
         assert isinstance(caught.value.__cause__, ValueError)
 
-    with_majordomo(body)
+    run_with(body)

@@ -34,7 +34,8 @@ from majordomo2 import (
     job,
     update_data,
 )
-from support import run_job, untyped, with_majordomo
+from support import run_job, untyped
+from virtual import run_with
 
 STATUSES: tuple[TaskStatus, ...] = get_args(TaskStatus)
 PREDICATES: dict[TaskStatus, Callable[[Task[object]], bool]] = {
@@ -91,7 +92,7 @@ def test_fresh_ids_are_unique() -> None:
         channels = [jarvis.add_task(double, n, runner="inline") for n in range(100)]
         return [channel.id for channel in channels]
 
-    ids = [Task().id for _ in range(100)] + with_majordomo(body)
+    ids = [Task().id for _ in range(100)] + run_with(body)
     ids += [Task().id for _ in range(100)]
     assert len(set(ids)) == 300
 
@@ -371,7 +372,7 @@ def test_a_job_can_be_kept_and_run_many_times_at_once() -> None:
         channels = [jarvis.add_task(work) for _ in range(3)]
         return [await channel.receive() for channel in channels]
 
-    tasks = with_majordomo(body)
+    tasks = run_with(body)
     assert [task.data for task in tasks] == [6, 6, 6]
     assert len({task.id for task in tasks}) == 3
     assert run_job(work).data == 6
