@@ -36,9 +36,8 @@ class Row:
 
     def ratio(self, rounds: int) -> float:
         """The ratio of the medians, after a round that is not counted."""
-        seconds = [(_once(self.ours), _once(self.theirs)) for _ in range(rounds + 1)]
-        ours, theirs = zip(*seconds[1:], strict=True)
-        return median(ours) / median(theirs)
+        pairs = [(_once(self.ours), _once(self.theirs)) for _ in range(rounds + 1)][1:]
+        return median(ours for ours, _ in pairs) / median(theirs for _, theirs in pairs)
 
 
 def _once(side: Side) -> float:
