@@ -1,4 +1,8 @@
-"""What is logged, through `logging.getLogger("majordomo2")`."""
+"""What is logged, through `logging.getLogger("majordomo2")`.
+
+Whatever an action left behind goes to the log as it is: only the handlers ask for its
+repr, so that a broken one harms nobody else.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,6 @@ logger = logging.getLogger("majordomo2")
 Cause: TypeAlias = BaseException | str
 
 
-def _said(cause: object) -> str:
-    return cause if isinstance(cause, str) else repr(cause)
-
-
 def silent(seconds: float) -> str:
     """The cause of a timeout in words."""
     return f"no sign of life for {seconds:g} s"
@@ -25,31 +25,35 @@ def silent(seconds: float) -> str:
 def restarting(id: str, attempt: int, retries: float, cause: Cause) -> None:
     if logger.isEnabledFor(logging.INFO):
         most = "∞" if math.isinf(retries) else f"{retries + 1:g}"
-        logger.info(
-            "%s: attempt %d of %s failed, restarting: %s",
-            *(id, attempt, most, _said(cause)),
-            exc_info=cause if isinstance(cause, BaseException) else None,
-        )
+        text = f"%s: attempt %d of %s failed, restarting: {_form(cause)}"
+        logger.info(text, id, attempt, most, cause, exc_info=_traceback(cause))
 
 
 def ended(id: str, status: TaskStatus, attempt: int, cause: object) -> None:
     """A task ends as a failure or a timeout."""
-    logger.warning(
-        "%s ended as %s in attempt %d: %s",
-        *(id, status, attempt, _said(cause)),
-        exc_info=cause if isinstance(cause, BaseException) else None,
-    )
+    text = f"%s ended as %s in attempt %d: {_form(cause)}"
+    logger.warning(text, id, status, attempt, cause, exc_info=_traceback(cause))
 
 
 def unreceived(task: Task[object]) -> None:
-    error = task.data if isinstance(task.data, BaseException) else None
-    logger.error(
-        "the result of %s was never received: it ended as %s: %r",
-        *(task.id, task.status, task.data),
-        exc_info=error,
-    )
+    text = "the result of %s was never received: it ended as %s: %r"
+    logger.error(text, task.id, task.status, task.data, exc_info=_traceback(task.data))
 
 
 def masked(id: str, what: str, error: BaseException) -> None:
     """An error that does not change how the task ends."""
     logger.error("%s: %s: %r", id, what, error, exc_info=error)
+
+
+def abandoned(id: str, error: BaseException) -> None:
+    """What an abandoned thread raised: nobody waits for it, but it must not vanish."""
+    text = "an abandoned thread of %s raised: %r"
+    logger.warning(text, id, error, exc_info=error)
+
+
+def _form(cause: object) -> str:
+    return "%s" if isinstance(cause, str) else "%r"
+
+
+def _traceback(cause: object) -> BaseException | None:
+    return cause if isinstance(cause, BaseException) else None

@@ -360,6 +360,8 @@ def sort_out(error: BaseException, attempt: LiveAttempt | None) -> Parts:
     The signals of this attempt are left out. A nursery inside the action makes groups
     of all these; none of them may hide another.
     """
+    if isinstance(error, Exception):  # the very object, also if it is a group
+        return error, None, None
 
     def own_signal(leaf: BaseException) -> bool:
         return isinstance(leaf, TaskEnded) and leaf.attempt is attempt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import logging
 import math
 from collections.abc import Callable
 from typing import NoReturn
@@ -256,6 +257,50 @@ def test_infinite_retries_starve_nobody() -> None:
         assert 10 < task.attempts < 100
 
     run_with(main)
+
+
+def test_a_group_is_the_very_object_that_was_raised() -> None:
+    """SPEC 4.2: the data is the exception, also if it is a group of a class of its own."""
+
+    class Trouble(ExceptionGroup[Exception]):
+        pass
+
+    error = Trouble("two things", [Sulk(), ValueError()])
+
+    async def action() -> NoReturn:
+        raise error
+
+    async def main(jarvis: Majordomo) -> None:
+        assert (await jarvis.run(action, retries=0)).data is error
+
+    run_with(main)
+
+
+def test_a_broken_repr_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    """SPEC 4.2, 11.1: an exception that can't be shown is data all the same."""
+
+    class Broken(Exception):
+        def __repr__(self) -> str:
+            raise Sulk("in repr")
+
+    async def action(number: int) -> NoReturn:
+        raise Broken(number)
+
+    async def main(jarvis: Majordomo) -> None:
+        task = await jarvis.run(action, 1)
+        assert isinstance(task.data, Broken)
+        assert task.attempts == 4
+
+    # As an application has it; pytest's own handler raises what a message raises.
+    handler, logger = logging.StreamHandler(), logging.getLogger("majordomo2")
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        run_with(main)
+    finally:
+        logger.propagate = True
+        logger.removeHandler(handler)
+    assert "Sulk: in repr" in capsys.readouterr().err
 
 
 # Signals

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,12 +20,11 @@ from trio.lowlevel import (
     wait_task_rescheduled,
 )
 
+from .. import _log as log
 from .._checks import plain
 from .._errors import AttemptOver
 from .._runner import Attempt
 from ._call import call
-
-logger = logging.getLogger("majordomo2")
 
 
 class ThreadRunner:
@@ -159,12 +157,7 @@ class _Call:
         if self.task is not None:
             reschedule(self.task)
         elif not (self._error is None or isinstance(self._error, AttemptOver)):
-            # Nobody waits for it any more, but it must not vanish.
-            logger.warning(
-                "an abandoned thread of %s raised: %r",
-                *(self._attempt.id, self._error),
-                exc_info=self._error,
-            )
+            log.abandoned(self._attempt.id, self._error)
 
     def result(self) -> object:
         if self._error is None:
