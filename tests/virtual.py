@@ -13,9 +13,21 @@ from majordomo2 import Majordomo, start_majordomo
 T = TypeVar("T")
 
 
+NEVER = 1e12  # seconds: the clock jumps there only when all wait for ever
+
+
 def run(main: Callable[[], Awaitable[T]]) -> T:
-    """Run it with a clock that jumps to the next deadline when all Trio tasks wait."""
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    """Run it with a clock that jumps to the next deadline when all Trio tasks wait.
+
+    Raises:
+        trio.TooSlowError: They would wait for ever.
+    """
+
+    async def in_time() -> T:
+        with trio.fail_after(NEVER):
+            return await main()
+
+    return trio.run(in_time, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def run_with(
