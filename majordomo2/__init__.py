@@ -15,10 +15,6 @@ from ._errors import (
     MajordomoStopped,
     NoCurrentTask,
     PipelineOrderError,
-    TaskCancelled,
-    TaskFailed,
-    TaskRejected,
-    TaskTimedOut,
 )
 from ._job import Job, flatten_nested_tasks, job
 from ._majordomo import Majordomo, start_majordomo, task_return_value
@@ -34,8 +30,12 @@ from ._signals import (
 )
 from ._task import (
     Task,
+    TaskCancelled,
+    TaskFailed,
+    TaskRejected,
     TaskResult,
     TaskStatus,
+    TaskTimedOut,
     is_cancelled,
     is_failure,
     is_mixed,

@@ -7,25 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
 
 from ._errors import AttemptOver
-from ._task import NothingSaved
+from ._task import UNSAVED, as_state
 
 if TYPE_CHECKING:
     from ._channel import Entry
 
 Declared: TypeAlias = Literal["success", "failure"]
-
-
-class _Unsaved:
-    def __repr__(self) -> str:  # as a default argument in the reference
-        return "..."
-
-
-UNSAVED = _Unsaved()
-
-
-def as_state(saved: object) -> object:
-    """What was saved, or an empty dict of its own for each who asks."""
-    return NothingSaved() if saved is UNSAVED else saved
 
 
 class TaskEnded(BaseException):

@@ -14,11 +14,10 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
 
 from . import _log as log
-from ._attempt import UNSAVED, as_state
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
-from ._task import Task, TaskResult, TaskStatus, make_task
+from ._task import UNSAVED, Task, TaskResult, TaskStatus, as_state, make_task
 
 T_co = TypeVar("T_co", covariant=True)
 Reason: TypeAlias = Literal["timeout", "cancelled"]

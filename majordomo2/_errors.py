@@ -1,11 +1,6 @@
-"""What majordomo2 raises."""
+"""What majordomo2 raises, but for the errors of a task, which are beside it."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from ._task import Task
 
 
 class MajordomoStopped(RuntimeError):
@@ -26,39 +21,3 @@ class AttemptOver(BaseException):
     It is no `Exception`, so that what is left of the attempt stops there instead of
     handling it as one more failure.
     """
-
-
-class TaskFailed(Exception):
-    """`Task.result` was asked of a task that did not succeed.
-
-    Attributes:
-        task: The task, with its `status`, `data`, `state` and `subtasks`.
-
-    `__cause__` is the action's own exception where there is one.
-    """
-
-    def __init__(self, task: Task[object], /) -> None:
-        from ._task import check_task  # noqa: PLC0415 - a task raises these errors
-
-        super().__init__(check_task(task))
-        self.task = task
-
-    def __str__(self) -> str:
-        task = self.task
-        if task.status == "unspecified":
-            return f"{task.id} has not been run: its status is 'unspecified'"
-        attempts = "1 attempt" if task.attempts == 1 else f"{task.attempts} attempts"
-        said = f": {task.data!r}" if task.status == "failure" else ""
-        return f"{task.id} ended as {task.status!r} after {attempts}{said}"
-
-
-class TaskTimedOut(TaskFailed):
-    """The task fell silent for too long; what it had saved is in `task.state`."""
-
-
-class TaskRejected(TaskFailed):
-    """A task of the same `id=` was queued or running already."""
-
-
-class TaskCancelled(TaskFailed):
-    """The task was cancelled, by `ResultChannel.cancel`, by `stop`, or from outside."""

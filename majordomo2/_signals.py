@@ -9,10 +9,10 @@ from typing import Generic, Literal, NoReturn, cast, final
 
 from typing_extensions import TypeVar
 
-from ._attempt import UNSAVED, LiveAttempt
+from ._attempt import LiveAttempt
 from ._checks import function, is_async
 from ._errors import NoCurrentTask
-from ._task import NothingSaved, Task, check_task, make_task
+from ._task import UNSAVED, NothingSaved, Task, check_task, make_task
 
 T = TypeVar("T")
 

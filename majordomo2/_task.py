@@ -9,7 +9,6 @@ from typing import Generic, Literal, NoReturn, TypeAlias, cast, get_args, overlo
 from typing_extensions import TypeIs, TypeVar
 
 from ._checks import name
-from ._errors import TaskCancelled, TaskFailed, TaskRejected, TaskTimedOut
 
 TaskStatus: TypeAlias = Literal[
     "unspecified", "success", "failure", "timeout", "mixed", "rejected", "cancelled"
@@ -35,6 +34,19 @@ class NothingSaved(dict[str, object]):
     """The state before the first `update_data`: an empty dict, told from a saved one."""
 
     __slots__ = ()
+
+
+class _Unsaved:
+    def __repr__(self) -> str:  # as a default argument in the reference
+        return "..."
+
+
+UNSAVED = _Unsaved()
+
+
+def as_state(saved: object) -> object:
+    """What was saved, or an empty dict of its own for each who asks."""
+    return NothingSaved() if saved is UNSAVED else saved
 
 
 class _Slots:
@@ -165,6 +177,41 @@ TaskResult: TypeAlias = (
     | Task[object, Literal["rejected"]]
     | Task[object, Literal["cancelled"]]
 )
+
+
+class TaskFailed(Exception):
+    """`Task.result` was asked of a task that did not succeed.
+
+    Attributes:
+        task: The task, with its `status`, `data`, `state` and `subtasks`.
+
+    `__cause__` is the action's own exception where there is one.
+    """
+
+    def __init__(self, task: Task[object], /) -> None:
+        super().__init__(check_task(task))
+        self.task = task
+
+    def __str__(self) -> str:
+        task = self.task
+        if task.status == "unspecified":
+            return f"{task.id} has not been run: its status is 'unspecified'"
+        attempts = "1 attempt" if task.attempts == 1 else f"{task.attempts} attempts"
+        said = f": {task.data!r}" if task.status == "failure" else ""
+        return f"{task.id} ended as {task.status!r} after {attempts}{said}"
+
+
+class TaskTimedOut(TaskFailed):
+    """The task fell silent for too long; what it had saved is in `task.state`."""
+
+
+class TaskRejected(TaskFailed):
+    """A task of the same `id=` was queued or running already."""
+
+
+class TaskCancelled(TaskFailed):
+    """The task was cancelled, by `ResultChannel.cancel`, by `stop`, or from outside."""
+
 
 _FAILURES: dict[str, type[TaskFailed]] = {
     "timeout": TaskTimedOut,

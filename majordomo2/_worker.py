@@ -15,12 +15,12 @@ from trio.lowlevel import (
 )
 
 from . import _log as log
-from ._attempt import UNSAVED, LiveAttempt, TaskEnded
+from ._attempt import LiveAttempt, TaskEnded
 from ._channel import Entry, Reason
 from ._errors import AttemptOver
 from ._pipeline import Function, Stage, piped, settled
 from ._signals import running
-from ._task import TaskStatus
+from ._task import UNSAVED, TaskStatus
 from ._watchdog import Watchdog
 
 # How soon to look again at an attempt that waits for its thread or process with a
