@@ -298,9 +298,8 @@ class Worker:
             self._finish("cancelled")
 
     def cut_off(self, reason: Reason) -> None:
-        """Cancel what is in hand."""
-        if self.cut != "cancelled":
-            self.cut = reason
+        """Cancel what is in hand. Nothing falls silent after it was cancelled."""
+        self.cut = reason
         if self.scope is not None:
             self.scope.cancel(reason=_why(self))
 
