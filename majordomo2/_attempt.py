@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeAlias
 
 from ._errors import AttemptOver
 from ._task import UNSAVED, as_state
@@ -27,6 +27,21 @@ class TaskEnded(BaseException):
         self.attempt = attempt
 
 
+class Lender(Protocol):
+    """Who has the slot of an attempt."""
+
+    async def lend_while(
+        self,
+        attempt: LiveAttempt,
+        entry: Entry,
+        wait: Callable[[], Awaitable[None]],
+        /,
+    ) -> None: ...
+
+
+_NO_WAITS: list[Entry] = []
+
+
 class LiveAttempt:
     """The engine's `majordomo2.abc.Attempt`.
 
@@ -37,6 +52,9 @@ class LiveAttempt:
 
     Attributes:
         home: The instance.
+        lender: Who has its slot, and lends it while it waits for another task.
+        waits: The tasks that it, or a child of it, waits for.
+        started: When its action started, in the run's seconds; `math.inf` before.
         pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
             before it started.
         saved: What `update_data` saved last.
@@ -54,20 +72,27 @@ class LiveAttempt:
         "home",
         "id",
         "keepalive_seconds",
+        "lender",
         "number",
         "over",
         "pinged",
         "saved",
+        "started",
+        "waits",
     )
 
-    def __init__(self, entry: Entry, now: Callable[[], float]) -> None:
-        self.home: object = entry.home
+    def __init__(
+        self, entry: Entry, lender: Lender, now: Callable[[], float]
+    ) -> None:
+        self.home = entry.home
+        self.lender = lender
+        self.waits: list[Entry] = _NO_WAITS
         self.id = entry.name
         self.action = entry.action
         self.args = entry.args
         self.number = entry.attempts
         self.keepalive_seconds = entry.options.keepalive
-        self.pinged = math.inf
+        self.pinged = self.started = math.inf
         self.saved: object = entry.state
         self.declared: tuple[Declared, object] | None = None
         self.over = False
@@ -79,7 +104,15 @@ class LiveAttempt:
         return as_state(self.saved)
 
     def start(self) -> None:
-        self.keepalive()
+        self.pinged = self.started = self._now()
+        if self.closed:
+            self.refuse()
+
+    def leave_running(self) -> None:
+        self.home.abandoned(self.id)
+
+    def stopped_running(self) -> None:
+        self.home.abandoned_ended()
 
     def keepalive(self) -> None:
         # First the effect, then the check: in a thread the attempt may end in between,
@@ -121,3 +154,17 @@ class LiveAttempt:
         """The attempt is over: what it has saved."""
         self.over = self.closed = True
         return self.saved
+
+
+class ObservedAttempt(LiveAttempt):
+    """One whose signals are told to observers."""
+
+    __slots__ = ()
+
+    def keepalive(self) -> None:
+        super().keepalive()
+        self.home.signalled("pinged", self.id)
+
+    def update_data(self, data: object, /) -> None:
+        super().update_data(data)
+        self.home.signalled("state_saved", self.id, data)

@@ -6,6 +6,7 @@ One slotted object a task: no Trio task, channel or event until somebody waits.
 from __future__ import annotations
 
 import contextvars
+import math
 from collections.abc import Callable
 from threading import get_ident
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
@@ -17,10 +18,12 @@ from . import _log as log
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
+from ._signals import running
 from ._task import UNSAVED, Task, TaskResult, TaskStatus, as_state, make_task
+from ._watchdog import Watched
 
 T_co = TypeVar("T_co", covariant=True)
-Reason: TypeAlias = Literal["timeout", "cancelled"]
+Reason: TypeAlias = Literal["timeout", "expired", "cancelled"]
 
 
 class ResultChannel(Generic[T_co]):
@@ -83,18 +86,22 @@ class Home(Protocol):
 
     def check_caller(self, method: str, /) -> None: ...
     def finished(self, entry: Entry, /) -> None: ...
+    def expired(self, entry: Entry, /) -> None: ...
+    def abandoned(self, id: str, /) -> None: ...
+    def abandoned_ended(self) -> None: ...
+    def signalled(self, event: str, /, *args: object) -> None: ...
 
 
 class Carrier(Protocol):
-    """Who has a task in hand: a worker, or the parent of subtasks."""
+    """Who has a task in hand: the queue, a worker, the parent of subtasks, …"""
 
-    def cut_off(self, reason: Reason, /) -> None: ...
+    def cut_off(self, entry: Entry, reason: Reason, /) -> None: ...
 
 
 class Parent(Protocol):
-    """Who waits for subtasks."""
+    """Who is to hear of the end of a task."""
 
-    def part_finished(self) -> None: ...
+    def part_finished(self, part: Entry, /) -> None: ...
 
 
 @final
@@ -108,8 +115,10 @@ class Entry(ResultChannel[object]):
         "args",
         "attempts",
         "carrier",
+        "clock",
         "context",
         "ending",
+        "expires",
         "home",
         "name",
         "options",
@@ -143,6 +152,8 @@ class Entry(ResultChannel[object]):
         self.parent: Parent | None = None
         self.carrier: Carrier | None = None
         self.attempts = 0
+        self.expires = math.inf
+        self.clock: Watched | None = None
         self.state: object = UNSAVED
         self.subtasks: tuple[Task[object], ...] = ()
         self.ending: Task[object] | None = None
@@ -167,7 +178,11 @@ class Entry(ResultChannel[object]):
         else:
             if get_ident() != self.home.thread:
                 self.home.check_caller("receive")
-            await self._wait()
+            attempt = running.get()
+            if attempt is None or attempt.home is not self.home or attempt.over:
+                await self._wait()
+            else:
+                await attempt.lender.lend_while(attempt, self, self._wait)
         if self._alarm is not None:
             self._alarm.task = None
             self._alarm = None
@@ -191,12 +206,15 @@ class Entry(ResultChannel[object]):
 
     def cancel(self) -> None:
         self.home.check_caller("cancel")
-        if self.ending is not None:
-            return
-        if self.carrier is None:
-            self.finish("cancelled", self.last_state())
+        if self.carrier is not None:
+            self.carrier.cut_off(self, "cancelled")
+
+    def end_without_worker(self, reason: Reason) -> None:
+        """It was queued, or waited for its restart."""
+        if reason == "expired":
+            self.home.expired(self)
         else:
-            self.carrier.cut_off("cancelled")
+            self.finish("cancelled")
 
     def last_state(self) -> object:
         return as_state(self.state)
@@ -219,11 +237,11 @@ class Entry(ResultChannel[object]):
                 trio.lowlevel.reschedule(task)
             self._waiters = None
         elif self.parent is not None:
-            self.parent.part_finished()
+            self.parent.part_finished(self)
         elif status in ("failure", "timeout"):
             self._alarm = _Unreceived(self.ending)
         del self.action, self.args, self.context, self.runner
-        self.carrier = self.parent = None
+        self.carrier = self.parent = self.clock = None
         self.stages = self.salvage = ()
 
 

@@ -32,6 +32,20 @@ def seconds(name: str, value: object) -> float:
     return _finite_or_inf(value)
 
 
+def number(name: str, value: object) -> float:
+    """A number, so that it compares with others.
+
+    Raises:
+        TypeError: It is something else.
+        ValueError: It is not a number (NaN).
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {value!r}: give one such as 1")
+    if value != value:  # noqa: PLR0124 - so NaN is told
+        raise ValueError(f"{name} must be a number, not {value!r}: give one such as 1")
+    return value
+
+
 def whole(name: str, value: object, *, least: int) -> float:
     """A whole number, `least` or more; `math.inf` too.
 

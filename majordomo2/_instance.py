@@ -49,6 +49,9 @@ class Instance:
             "inline": InlineRunner(),
             "thread": self._threads,
         }
+        self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
+        self.parents = 0  # parallel ones, that wait for their subtasks
+        self.abandoned_threads = 0
         self._names: dict[str, Entry] = {}
         self._unfinished = 0
         self._leaving = False
@@ -59,7 +62,7 @@ class Instance:
 
     def __str__(self) -> str:
         state = "stopped" if self._stopped else f"running={self._pool.running}"
-        return f"{self.id!r} {state} queued={len(self._pool.queue)}"
+        return f"{self.id!r} {state} queued={self._pool.queue.queued}"
 
     @enable_ki_protection
     def stop(self) -> None:
@@ -144,6 +147,9 @@ class Instance:
             return entry
         options = replace(work.options, id=None)
         parts = [self._entry(work.action, (arg,), options) for arg in work.args]
+        for part in parts:
+            part.expires = entry.expires  # one clock for all
+        self.parents += 1
         Parallel(self._pool, entry, parts)
         for part in parts:
             self._pool.add(part)
@@ -166,8 +172,17 @@ class Instance:
             runner,
             contextvars.copy_context() if context is None else context.copy(),
         )
-        self._unfinished += 1
+        self.added += 1
+        if self._pool.events is not None:
+            self._pool.events.tell("task_added", entry.name)
+        if options.total_timeout != math.inf:
+            self._start_clock(entry)
         return entry
+
+    def _start_clock(self, entry: Entry) -> None:
+        entry.expires = self._pool.now() + entry.options.total_timeout
+        entry.clock = TotalClock(entry)
+        self._pool.watchdog.watch(entry.clock, entry.expires)
 
     def _runner(
         self, action: Callable[..., object], wanted: RunnerName | Runner
@@ -190,13 +205,60 @@ class Instance:
 
     def finished(self, entry: Entry) -> None:
         """A task has ended."""
+        assert entry.ending is not None
         if self._names.get(entry.name) is entry:
             del self._names[entry.name]
+        self.ended[entry.ending.status] += 1
+        if entry.clock is not None:
+            self._pool.watchdog.forget(entry.clock)
+        if isinstance(entry.carrier, Parallel):
+            self.parents -= 1
+        if self._pool.events is not None:
+            self._pool.events.tell("task_finished", entry.ending)
         self._unfinished -= 1
         if not self._unfinished:
             self._quiet.unpark_all()
             if self._leaving:
                 self.end()
+
+    def expired(self, entry: Entry) -> None:
+        """Its total_timeout ran out while no worker had it."""
+        cause = log.expired(entry.options.total_timeout)
+        log.ended(entry.name, "timeout", entry.attempts, cause)
+        if entry.salvage:
+            self._pool.tidy(entry, "timeout", entry.last_state())
+        else:
+            entry.finish("timeout")
+
+    def abandoned(self, id: str) -> None:
+        """A thread of a task goes on running."""
+        self.abandoned_threads += 1
+        if self._pool.events is not None:
+            self._pool.events.tell("thread_abandoned", id)
+
+    def abandoned_ended(self) -> None:
+        """It has ended."""
+        self.abandoned_threads -= 1
+
+    def signalled(self, event: str, *args: object) -> None:
+        """An action gave a signal, maybe in a thread."""
+        assert self._pool.events is not None
+        if get_ident() == self.thread:
+            self._pool.events.tell(event, *args)
+        else:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._pool.events.tell, event, *args)
+
+    def statistics(self) -> Statistics:
+        """What there is to do, and what was done."""
+        return Statistics(
+            queued=self._pool.queue.queued,
+            running=self._pool.in_hand,
+            waiting=self._pool.waiting + self.parents,
+            finished=MappingProxyType(dict(self.ended)),
+            restarts=self._pool.restarts,
+            abandoned_threads=self.abandoned_threads,
+        )
 
     def _refusal(self, method: str) -> RuntimeError:
         if not self._is_at_home():

@@ -22,6 +22,14 @@ def silent(seconds: float) -> str:
     return f"no sign of life for {seconds:g} s"
 
 
+def too_long(seconds: float) -> str:
+    return f"the attempt took longer than its attempt_timeout of {seconds:g} s"
+
+
+def expired(seconds: float) -> str:
+    return f"the total_timeout of {seconds:g} s ran out"
+
+
 def restarting(id: str, attempt: int, retries: float, cause: Cause) -> None:
     if logger.isEnabledFor(logging.INFO):
         most = "∞" if math.isinf(retries) else f"{retries + 1:g}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import difflib
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict, cast
 
 from . import _checks
+from ._policy import Backoff, RetryOn, check_backoff, check_retry_on
 from ._runner import Runner, RunnerName
 
 
@@ -22,6 +24,15 @@ class TaskOptions(TypedDict, total=False):
             Default 3, the seed's. `math.inf`: for ever.
         runner: "auto" (the default: an async function in the Trio run, a plain one in a
             thread), "async", "inline", "thread", or a `majordomo2.abc.Runner`.
+        retry_on: Which raises are retried: an exception type, a tuple of them (`()`:
+            none), or a plain function of the exception that returns True, False, or
+            seconds to wait. A group matches if all its leaves do. Default: all.
+        backoff: The `Backoff` before each restart. Default: none, as in the seed.
+        attempt_timeout: Seconds that one attempt may take, pings or not. Default: no
+            limit.
+        total_timeout: Seconds from `add_task` to the end of the pipeline, all attempts,
+            the queue and all waits in it. Default: no limit.
+        priority: Larger is started first, equals in order of arrival. Default: 0.
         id: The task's name; a second task of that name is rejected while the first is
             queued or running. Default: a fresh one.
         context: The `contextvars.Context` whose copies the attempts run in. Default:
@@ -30,6 +41,11 @@ class TaskOptions(TypedDict, total=False):
 
     keepalive: float
     retries: float
+    retry_on: RetryOn
+    backoff: Backoff
+    attempt_timeout: float
+    total_timeout: float
+    priority: float
     runner: RunnerName | Runner
     id: str
     context: contextvars.Context
@@ -44,9 +60,19 @@ class Options:
 
     keepalive: float = 5.0
     retries: float = 3
+    retry_on: object = None  # a tuple of types, a function, or None for all
+    backoff: Backoff | None = None
+    attempt_timeout: float = math.inf
+    total_timeout: float = math.inf
+    priority: float = 0
     runner: RunnerName | Runner = "auto"
     id: str | None = None
     context: contextvars.Context | None = None
+    shortest: float = field(init=False)  # seconds that an attempt has at the least
+
+    def __post_init__(self) -> None:
+        shortest = min(self.keepalive, self.attempt_timeout)
+        object.__setattr__(self, "shortest", shortest)  # it is frozen
 
 
 DEFAULTS = Options()
@@ -126,6 +152,11 @@ def _check_context(name: str, value: object) -> contextvars.Context:
 _CHECKS = {
     "keepalive": _checks.seconds,
     "retries": _check_retries,
+    "retry_on": check_retry_on,
+    "backoff": check_backoff,
+    "attempt_timeout": _checks.seconds,
+    "total_timeout": _checks.seconds,
+    "priority": _checks.number,
     "runner": _check_runner,
     "id": _checks.name,
     "context": _check_context,

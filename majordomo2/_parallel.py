@@ -21,11 +21,16 @@ class Parallel:
         if not parts:
             self._sum_up()
 
-    def cut_off(self, _reason: Reason, /) -> None:
-        for part in self._parts:
-            part.cancel()
+    @property
+    def parts(self) -> list[Entry]:
+        return self._parts
 
-    def part_finished(self) -> None:
+    def cut_off(self, _entry: Entry, reason: Reason, /) -> None:
+        if reason == "cancelled":  # the clocks of the subtasks run out by themselves
+            for part in self._parts:
+                part.cancel()
+
+    def part_finished(self, _part: Entry, /) -> None:
         self._left -= 1
         if not self._left:
             self._sum_up()

@@ -7,10 +7,20 @@ from collections.abc import Callable
 from contextvars import Context
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    Task as TrioTask,
+    reschedule,
+    wait_task_rescheduled,
+)
 
+from ._admission import Admission
 from ._channel import Entry
+from ._events import Events
+from ._policy import Budget
 from ._task import TaskStatus
+from ._waiting import Held, Later
 from ._watchdog import Watchdog
 from ._worker import Worker
 
@@ -30,28 +40,46 @@ class WorkerPool:
         active: Workers that will look at the queue in this turn of the event loop or
             the next: those in no action and not parked. While one is, nobody else needs
             to be started; the last to go away into an action starts others.
+        waiting: Tasks that wait for the moment of their restart.
+        restarts: How many restarts there were.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, max_workers: float, now: Callable[[], float]
+        self,
+        nursery: trio.Nursery,
+        max_workers: float,
+        budget: Budget | None,
+        events: Events | None,
+        now: Callable[[], float],
     ) -> None:
         self.now = now
         self.watchdog = Watchdog(now)
         self.max_workers = max_workers
-        self.queue: deque[Entry] = deque()
+        self.events = events
+        self.queue = Admission()
         self.running = 0
         self.active = 0
+        self.waiting = 0
+        self.restarts = 0
         self.fatal_errors: list[BaseException] = []
         self.nursery = nursery
+        self._held = None if budget is None else Held(self, budget)
+        self._later: set[Entry] = set()
+        self._returning: deque[TrioTask] = deque()
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._closing = False
         nursery.start_soon(self.watchdog.run)
 
+    @property
+    def in_hand(self) -> int:
+        """Tasks in the hands of a worker: in their action, or their pipeline."""
+        return sum(worker.entry is not None for worker in self._workers)
+
     def add(self, entry: Entry) -> None:
         """Start it now if a worker may, or queue it."""
         if self.queue or self.running >= self.max_workers or self.active >= BATCH:
-            self.queue.append(entry)
+            self.queue.put(entry)
         else:
             self.running += 1
             self._start(entry)
@@ -62,33 +90,62 @@ class WorkerPool:
         worker.begin_tidying(entry, status, data)
         self._launch(worker)
 
-    def restart(self, entry: Entry) -> None:
-        """Queue it again, behind the others."""
-        self.queue.append(entry)
+    def restart(self, entry: Entry, seconds: float) -> None:
+        """Queue it again, behind the others, after so many seconds."""
+        if seconds > 0:
+            self._later.add(entry)
+            Later(self, entry, self.now() + seconds)
+        else:
+            self.queue.put(entry)
+
+    def ready(self, entry: Entry) -> None:
+        """The time of its restart has come."""
+        self._later.discard(entry)
+        self.queue.put(entry)
+        self.fill()
 
     def next_entry(self) -> Entry | None:
         """The next task that may start, with a slot for it."""
-        while self.queue and self.running < self.max_workers:
-            entry = self.queue.popleft()
-            if entry.ending is None:  # not cancelled while it was queued
-                self.running += 1
-                return entry
+        while self.running < self.max_workers:
+            entry = None if self._held is None else self._held.pop()
+            if entry is None:
+                entry = self.queue.pop()
+                if entry is None:
+                    return None
+                if entry.attempts and self._held is not None:
+                    if not self._held.allows(entry):
+                        continue
+            self.running += 1
+            return entry
         return None
 
     def away(self) -> None:
         """A worker goes into an action, and may be long."""
         self.active -= 1
-        if not self.active and self.queue:
-            self._fill()
+        if not self.active:
+            self.fill()
 
     def back(self) -> None:
         """It has come back."""
         self.active += 1
 
     def slot_free(self) -> None:
-        self.running -= 1
+        """A slot is given back, or lent: first to those who had lent theirs."""
+        if self._returning:
+            reschedule(self._returning.popleft())
+        else:
+            self.running -= 1
 
-    def _fill(self) -> None:
+    async def slot_back(self) -> None:
+        """Take a slot back that was lent. Must not be cancelled."""
+        if self.running < self.max_workers:
+            self.running += 1
+            return
+        self._returning.append(trio.lowlevel.current_task())
+        await wait_task_rescheduled(lambda _: Abort.FAILED)
+
+    def fill(self) -> None:
+        """Let tasks start that may, if no worker is on its way to them."""
         while self.active < BATCH:
             entry = self.next_entry()
             if entry is None:
@@ -136,13 +193,14 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Cancel everything; queued tasks end at once."""
-        queue, self.queue = self.queue, deque()
-        for entry in queue:
-            if entry.ending is None:
-                entry.finish("cancelled")
+        held = [] if self._held is None else self._held.all()
+        for entry in (*self.queue.all(), *held, *self._later):
+            if entry.carrier is not None:
+                entry.carrier.cut_off(entry, "cancelled")
+        self._later.clear()
         for worker in tuple(self._workers):
             if worker.entry is not None:
-                worker.cut_off("cancelled")
+                worker.cut_off(worker.entry, "cancelled")
 
     def close(self) -> None:
         """Let go of the workers as they become idle."""

@@ -61,6 +61,14 @@ class Attempt(Protocol):
         """A ping that saves the state."""
         ...
 
+    def leave_running(self) -> None:
+        """The runner was cut off, and abandons an action that goes on running."""
+        ...
+
+    def stopped_running(self) -> None:
+        """An action that was left running has ended. Called in the Trio run."""
+        ...
+
     def success(self, data: object = ..., /) -> NoReturn:
         """The action declared success; raises the signal that ends it."""
         ...

@@ -68,6 +68,12 @@ class Watchdog:
         self._push(watched, check_at)
         self._sleep.deadline = min(self._sleep.deadline, check_at)
 
+    def forget(self, watched: Watched) -> None:
+        """Do not ask it any more."""
+        if not math.isinf(watched.check_at):
+            watched.check_at = math.inf
+            self._valid -= 1
+
     def _push(self, watched: Watched, check_at: float) -> None:
         watched.check_at = check_at
         heappush(self._heap, (check_at, next(self._order), watched))

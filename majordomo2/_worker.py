@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias, cast
 
 import trio
@@ -14,10 +14,11 @@ from trio.lowlevel import (
     enable_ki_protection,
 )
 
-from . import _log as log
-from ._attempt import LiveAttempt, TaskEnded
+from . import _log as log, _policy as policy
+from ._attempt import LiveAttempt, ObservedAttempt, TaskEnded
 from ._channel import Entry, Reason
 from ._errors import AttemptOver
+from ._events import Events
 from ._pipeline import Function, Stage, piped, settled
 from ._signals import running
 from ._task import UNSAVED, TaskStatus
@@ -36,10 +37,15 @@ class Pool(Protocol):
 
     def next_entry(self) -> Entry | None: ...
     async def park(self, worker: Worker, /) -> bool: ...
+    def fill(self) -> None: ...
+    events: Events | None
+    restarts: int
+
     def away(self) -> None: ...
     def back(self) -> None: ...
     def slot_free(self) -> None: ...
-    def restart(self, entry: Entry, /) -> None: ...
+    async def slot_back(self) -> None: ...
+    def restart(self, entry: Entry, seconds: float, /) -> None: ...
     def fatal(self, error: BaseException, /) -> None: ...
     def gone(self, worker: Worker, /) -> None: ...
 
@@ -55,10 +61,12 @@ class Worker:
         attempt: Its attempt; None while the result is being tidied.
         tidying: The status and data to tidy next.
         cut: Why the scope was cancelled, if it was.
+        cause: The same in words.
     """
 
     __slots__ = (
         "attempt",
+        "cause",
         "check_at",
         "cut",
         "entry",
@@ -77,6 +85,7 @@ class Worker:
         self.attempt: LiveAttempt | None = None
         self.tidying: tuple[TaskStatus, object] | None = None
         self.cut: Reason | None = None
+        self.cause = ""
         self.check_at = math.inf
         self.period = math.inf  # the shortest keepalive that `check_at` allows for
 
@@ -85,7 +94,14 @@ class Worker:
         self.entry = entry
         entry.carrier = self
         entry.attempts += 1
-        self.attempt = LiveAttempt(entry, self.pool.now)
+        events = self.pool.events
+        if entry.attempts > 1:
+            self.pool.restarts += 1
+        if events is None:
+            self.attempt = LiveAttempt(entry, self, self.pool.now)
+        else:
+            kind = ObservedAttempt if events.of_signals else LiveAttempt
+            self.attempt = kind(entry, self, self.pool.now)
         if self.task is not None:
             self.task.context = entry.context.copy()
 
@@ -111,7 +127,7 @@ class Worker:
         """Work until the scope is used up; False: nothing is left to do."""
         with trio.CancelScope() as self.scope:
             if self.cut is not None:
-                self.scope.cancel()
+                self.scope.cancel(reason=self.cause)
             while True:
                 if self.attempt is not None:
                     await self._run(self.attempt)
@@ -142,8 +158,10 @@ class Worker:
                 self.entry.attempts -= 1
                 return
             running.set(attempt)
-            if attempt.keepalive_seconds < self.period:
-                self._watch(attempt.keepalive_seconds)
+            if self.entry.options.shortest < self.period:
+                self._watch(self.entry.options.shortest)
+            if self.pool.events is not None:
+                self.pool.events.tell("attempt_started", attempt.id, attempt.number)
             value = await self.entry.runner.run(attempt)
         except BaseException as error:
             leaving = self._raised(attempt, error)
@@ -171,6 +189,7 @@ class Worker:
             await cancel_shielded_checkpoint()
             running.set(None)
             if status == "timeout":
+                self.cause = SALVAGE
                 data = await salvaged(data, self.entry.salvage, self.entry.name)
             else:
                 data = await tidied(data, self.entry.stages, self.entry.name)
@@ -195,7 +214,7 @@ class Worker:
         failure, cancelled, fatal = sort_out(error, attempt)
         if fatal is not None:
             self.pool.fatal(fatal)
-            self._over()
+            self._over(fatal)
             self._finish("cancelled")
         elif attempt.declared is not None:
             if failure is not None:
@@ -207,16 +226,18 @@ class Worker:
             self._failed(failure)
         return cancelled
 
-    def _over(self) -> Entry:
+    def _over(self, why: object) -> Entry:
         """The attempt is over: its slot is free, and what it saved is the state."""
         assert self.entry is not None and self.attempt is not None
-        self.entry.state = self.attempt.end()
-        self.attempt = None
+        attempt, self.attempt = self.attempt, None
+        self.entry.state = attempt.end()
         self.pool.slot_free()
+        if self.pool.events is not None:
+            self.pool.events.tell("attempt_ended", attempt.id, attempt.number, why)
         return self.entry
 
     def _succeeded(self, data: object) -> None:
-        entry = self._over()
+        entry = self._over("success")
         if entry.stages:
             self.tidying = "success", data
         else:
@@ -228,36 +249,60 @@ class Worker:
         if status == "success":
             self._succeeded(data)
         else:
-            self._over()
+            self._over("failure")
             self._fail(data)
 
     def _failed(self, error: BaseException) -> None:
-        if self.cut == "timeout":
-            error.add_note(f"raised while it was cut off: {_why(self)}")
-        entry = self._over()
-        if self.cut == "cancelled" or entry.attempts > entry.options.retries:
+        if self.cut in ("timeout", "expired"):
+            error.add_note(f"raised while it was cut off: {self.cause}")
+        entry = self._over(error)
+        answer = self._may_restart(error)
+        if answer is False:
             self._fail(error)
         else:
-            self._restart(error)
+            self._restart(error, answer)
 
-    def _fell_silent(self) -> None:
-        entry = self._over()
-        cause = log.silent(entry.options.keepalive)
-        if entry.attempts <= entry.options.retries:
-            self._restart(cause)
-        elif entry.salvage:
-            log.ended(entry.name, "timeout", entry.attempts, cause)
+    def _may_restart(self, error: BaseException) -> bool | float:
+        """Whether a raise is retried, or after how many seconds."""
+        assert self.entry is not None
+        options = self.entry.options
+        if self.cut in ("cancelled", "expired") or self.entry.attempts > options.retries:
+            return False
+        try:
+            return policy.answer(options.retry_on, error)
+        except Exception as problem:
+            error.add_note(f"not retried: retry_on failed: {problem!r}")
+            return False
+
+    def _ran_out(self, *, final: bool) -> None:
+        """One of its clocks did."""
+        entry = self._over(self.cause)
+        if final or entry.attempts > entry.options.retries:
+            self._time_out(self.cause)
+        else:
+            self._restart(self.cause, again=True)
+
+    def _time_out(self, cause: str) -> None:
+        assert self.entry is not None
+        entry = self.entry
+        log.ended(entry.name, "timeout", entry.attempts, cause)
+        if entry.salvage:
             self.tidying = "timeout", entry.last_state()
         else:
-            log.ended(entry.name, "timeout", entry.attempts, cause)
             self._finish("timeout")
 
-    def _restart(self, cause: log.Cause) -> None:
+    def _restart(self, cause: log.Cause, again: bool | float) -> None:
+        """Start it again, after the seconds that `retry_on` or the backoff says."""
         assert self.entry is not None
         entry, self.entry = self.entry, None
         entry.carrier = None
+        backoff = entry.options.backoff
+        seconds = 0.0 if backoff is None else backoff.seconds(entry.attempts)
+        seconds = seconds if again is True else again
         log.restarting(entry.name, entry.attempts, entry.options.retries, cause)
-        self.pool.restart(entry)
+        if self.pool.events is not None:
+            self.pool.events.tell("restarting", entry.name, seconds)
+        self.pool.restart(entry, seconds)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
@@ -267,23 +312,27 @@ class Worker:
     def _finish(self, status: TaskStatus, data: object = UNSAVED) -> None:
         assert self.entry is not None
         entry, self.entry = self.entry, None
+        self.cause = ""
         entry.finish(status, data)
 
     def _conclude_cut(self) -> None:
         """The scope was cancelled: what becomes of what was in hand."""
         cut, self.cut = self.cut, None
         if self.tidying is not None:  # the action has returned all the same
-            self.cut = cut if cut == "cancelled" else None
+            self.cut = None if cut == "timeout" else cut
         elif self.attempt is not None:
             if self.attempt.declared is not None:
                 self._as_declared()
-            elif cut == "timeout":
-                self._fell_silent()
-            else:
-                self._over()
+            elif cut == "cancelled":
+                self._over("cancelled")
                 self._finish("cancelled")
+            else:
+                self._ran_out(final=cut == "expired")
         elif self.entry is not None:
-            self._finish("cancelled")
+            if cut == "expired":
+                self._time_out(self.cause)
+            else:
+                self._finish("cancelled")
 
     def _give_up(self) -> None:
         """Cancelled from outside, and with no more time than this."""
@@ -294,38 +343,123 @@ class Worker:
         elif attempt.declared is not None and not self.entry.stages:
             self._as_declared()
         else:
-            self._over()
+            self._over("cancelled")
             self._finish("cancelled")
 
-    def cut_off(self, reason: Reason) -> None:
-        """Cancel what is in hand. Nothing falls silent after it was cancelled."""
+    def cut_off(self, entry: Entry, reason: Reason) -> None:
+        """Cancel what is in hand. Nothing runs out after it was cancelled."""
+        if reason == "expired":
+            if self.cause == SALVAGE or self.cut is not None:
+                return  # the total_timeout does not cover what is made of a timeout
+            self.cause = log.expired(entry.options.total_timeout)
+        elif reason == "cancelled":
+            self.cause = f"{entry.name} was cancelled"
         self.cut = reason
         if self.scope is not None:
-            self.scope.cancel(reason=_why(self))
+            self.scope.cancel(reason=self.cause)
 
     def due(self, now: float) -> float:
-        """When the attempt in hand falls silent, for the watchdog."""
+        """When the attempt in hand runs out of time, for the watchdog."""
         attempt = self.attempt
-        if attempt is None or self.cut is not None:
+        if attempt is None or self.entry is None or self.cut is not None:
             self.period = math.inf
             return math.inf
-        seconds = self.period = attempt.keepalive_seconds
+        options = self.entry.options
+        self.period = options.shortest
         if attempt.pinged == math.inf:  # not started yet
-            self.period = max(seconds, SOON)
+            self.period = max(options.shortest, SOON)
             return now + self.period
-        return attempt.pinged + seconds
+        if attempt.waits:
+            self.period = options.attempt_timeout
+            return attempt.started + options.attempt_timeout
+        return min(
+            attempt.pinged + options.keepalive,
+            attempt.started + options.attempt_timeout,
+        )
 
     def expire(self) -> None:
+        assert self.entry is not None and self.attempt is not None
+        options = self.entry.options
         self.period = math.inf
-        self.cut_off("timeout")
+        if self.attempt.started + options.attempt_timeout <= self.pool.now():
+            self.cause = log.too_long(options.attempt_timeout)
+        else:
+            self.cause = log.silent(options.keepalive)
+        self.cut_off(self.entry, "timeout")
+
+    async def lend_while(
+        self, attempt: LiveAttempt, entry: Entry, wait: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Give the slot to others while the action, or a child of it, waits.
+
+        Raises:
+            RuntimeError: It would wait for itself.
+        """
+        assert self.entry is not None
+        check_no_circle(self.entry, entry)
+        if attempt.waits:
+            attempt.waits.append(entry)
+        else:
+            self._lend(attempt, entry)
+        began = self.pool.now()
+        try:
+            await wait()
+        finally:
+            attempt.waits.remove(entry)
+            if not attempt.waits:
+                # Shielded: without its slot no code of the action goes on.
+                with trio.CancelScope(shield=True):
+                    await self.pool.slot_back()
+                self._resume(attempt, began)
+
+    def _lend(self, attempt: LiveAttempt, entry: Entry) -> None:
+        attempt.waits = [entry]
+        self.pool.slot_free()
+        self.pool.fill()
+        if self.pool.events is not None:
+            self.pool.events.tell("slot_lent", attempt.id)
+
+    def _resume(self, attempt: LiveAttempt, began: float) -> None:
+        now = self.pool.now()
+        if attempt.pinged < began:
+            attempt.pinged += now - began
+        if self.entry is not None:
+            self._watch(min(self.entry.options.shortest, self.period))
+        if self.pool.events is not None:
+            self.pool.events.tell("slot_taken_back", attempt.id)
 
 
-def _why(worker: Worker) -> str:
-    """Why it was cut off, in words."""
-    assert worker.entry is not None
-    if worker.cut == "cancelled":
-        return f"{worker.entry.name} was cancelled"
-    return log.silent(worker.entry.options.keepalive)
+# What a worker is about while it salvages the state of a timeout.
+SALVAGE = "salvage"
+
+
+def check_no_circle(waiting: Entry, target: Entry) -> None:
+    """Refuse a wait that could never end.
+
+    Raises:
+        RuntimeError: The target is the waiting task, or waits for it.
+    """
+    seen: set[int] = set()
+    ahead = [target]
+    while ahead:
+        entry = ahead.pop()
+        if entry is waiting:
+            raise RuntimeError(
+                f"{waiting.name} would wait for itself, "
+                f"{'directly' if target is waiting else f'through {target.name}'}: "
+                f"receive the result elsewhere, or add the task without waiting for it"
+            )
+        if id(entry) not in seen:
+            seen.add(id(entry))
+            ahead += _waits_of(entry)
+
+
+def _waits_of(entry: Entry) -> list[Entry]:
+    carrier = entry.carrier
+    if isinstance(carrier, Worker):
+        return carrier.attempt.waits if carrier.attempt is not None else []
+    parts: list[Entry] = getattr(carrier, "parts", [])
+    return parts
 
 
 @disable_ki_protection

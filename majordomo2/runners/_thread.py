@@ -65,6 +65,7 @@ class ThreadRunner:
         def abandon(_: RaiseCancelT) -> Abort:
             given.task = None
             thread.scope.cancel()
+            attempt.leave_running()
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abandon)
@@ -156,7 +157,9 @@ class _Call:
     def _deliver(self) -> None:
         if self.task is not None:
             reschedule(self.task)
-        elif not (self._error is None or isinstance(self._error, AttemptOver)):
+            return
+        self._attempt.stopped_running()
+        if not (self._error is None or isinstance(self._error, AttemptOver)):
             log.abandoned(self._attempt.id, self._error)
 
     def result(self) -> object:
