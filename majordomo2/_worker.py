@@ -199,7 +199,9 @@ class Worker:
             self._finish("cancelled")
         elif attempt.declared is not None:
             if failure is not None:
-                log.masked(attempt.id, "raised after it had declared its end", failure)
+                assert self.entry is not None
+                what = "raised after it had declared its end"
+                log.masked(self.entry.label, what, failure)
             self._as_declared()
         elif failure is not None:
             if cancelled is not None and self.cut is None:
@@ -246,22 +248,22 @@ class Worker:
         if entry.attempts <= entry.options.retries:
             self._restart(cause)
         elif entry.salvage:
-            log.ended(entry.name, "timeout", entry.attempts, cause)
+            log.ended(entry.label, "timeout", entry.attempts, cause)
             self.tidying = "timeout", entry.last_state()
         else:
-            log.ended(entry.name, "timeout", entry.attempts, cause)
+            log.ended(entry.label, "timeout", entry.attempts, cause)
             self._finish("timeout")
 
     def _restart(self, cause: log.Cause) -> None:
         assert self.entry is not None
         entry, self.entry = self.entry, None
         entry.carrier = None
-        log.restarting(entry.name, entry.attempts, entry.options.retries, cause)
+        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
         self.pool.restart(entry)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
-        log.ended(self.entry.name, "failure", self.entry.attempts, data)
+        log.ended(self.entry.label, "failure", self.entry.attempts, data)
         self._finish("failure", data)
 
     def _finish(self, status: TaskStatus, data: object = UNSAVED) -> None:
