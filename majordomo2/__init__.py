@@ -2,9 +2,10 @@
 
 The layout, from the bottom; imports go one way:
 
-    values      _errors _task _checks _pipeline _runner _options _job _log
+    values      _errors _task _checks _pipeline _policy _runner _options _job _log _events
+                _statistics
     mechanisms  _attempt _signals _channel _watchdog runners/
-    engine      _worker _pool _parallel _instance _majordomo
+    engine      _admission _waiting _worker _pool _parallel _instance _stream _majordomo
     face        __init__ abc
     edges       _cli __main__
 """
@@ -19,6 +20,7 @@ from ._errors import (
 from ._job import Job, flatten_nested_tasks, job
 from ._majordomo import Majordomo, start_majordomo, task_return_value
 from ._options import TaskOptions
+from ._policy import Backoff
 from ._signals import (
     TaskState,
     current_task,
@@ -28,6 +30,7 @@ from ._signals import (
     success,
     update_data,
 )
+from ._statistics import Statistics
 from ._task import (
     Task,
     TaskCancelled,
@@ -48,12 +51,14 @@ from ._task import (
 
 __all__ = [
     "AttemptOver",
+    "Backoff",
     "Job",
     "Majordomo",
     "MajordomoStopped",
     "NoCurrentTask",
     "PipelineOrderError",
     "ResultChannel",
+    "Statistics",
     "Task",
     "TaskCancelled",
     "TaskFailed",

@@ -81,9 +81,7 @@ class LiveAttempt:
         "waits",
     )
 
-    def __init__(
-        self, entry: Entry, lender: Lender, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, entry: Entry, lender: Lender, now: Callable[[], float]) -> None:
         self.home = entry.home
         self.lender = lender
         self.waits: list[Entry] = _NO_WAITS

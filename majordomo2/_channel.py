@@ -216,6 +216,11 @@ class Entry(ResultChannel[object]):
         else:
             self.finish("cancelled")
 
+    @property
+    def label(self) -> str:
+        """Its name in the log: with thousands of tasks, an id says little."""
+        return f"{self.name} ({getattr(self.action, '__qualname__', self.action)!s})"
+
     def last_state(self) -> object:
         return as_state(self.state)
 
@@ -243,6 +248,10 @@ class Entry(ResultChannel[object]):
         del self.action, self.args, self.context, self.runner
         self.carrier = self.parent = self.clock = None
         self.stages = self.salvage = ()
+
+
+# What a user sees of it in errors.
+Entry.__name__ = Entry.__qualname__ = "ResultChannel"
 
 
 class _Unreceived:

@@ -30,7 +30,8 @@ class Observer:
 
     def attempt_ended(self, id: str, attempt: int, why: object, /) -> None:
         """An attempt has ended: "success", "failure" or "cancelled", the exception that
-        it raised, or a sentence that says which of its clocks ran out."""
+        it raised, or a sentence that says which of its clocks ran out.
+        """
 
     def restarting(self, id: str, seconds: float, /) -> None:
         """It will be started again, after so many seconds, the queue and budget apart."""
@@ -80,7 +81,11 @@ class Events:
         observer = cast("object", getattr(told, "__self__", told))
         log.masked(repr(observer), f"dropped, its {event} raised", error)
         for methods in self._told.values():
-            methods[:] = [each for each in methods if getattr(each, "__self__", each) is not observer]
+            methods[:] = [
+                each
+                for each in methods
+                if getattr(each, "__self__", each) is not observer
+            ]
 
 
 def check_observers(value: object) -> Events | None:

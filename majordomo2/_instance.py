@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
+from types import MappingProxyType
 from typing import cast
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from . import _checks
+from . import _checks, _log as log
 from ._channel import Entry
 from ._errors import MajordomoStopped
 from ._job import Job, Work, work_of
@@ -23,7 +25,9 @@ from ._parallel import Parallel
 from ._pool import WorkerPool
 from ._runner import Runner, RunnerName
 from ._signals import running
-from ._task import fresh_id
+from ._statistics import ENDINGS, Statistics
+from ._task import TaskStatus, fresh_id
+from ._waiting import TotalClock
 from .runners._async import AsyncRunner
 from .runners._inline import InlineRunner
 from .runners._thread import ThreadRunner
@@ -95,6 +99,29 @@ class Instance:
         else:
             await trio.lowlevel.checkpoint()
 
+    @property
+    def nursery(self) -> trio.Nursery:
+        """Where the Trio tasks of the instance live."""
+        return self._pool.nursery
+
+    @property
+    def max_workers(self) -> float:
+        return self._pool.max_workers
+
+    def fatal(self, error: BaseException) -> None:
+        """What was raised is no failure: it leaves the block and cancels it."""
+        self._pool.fatal(error)
+
+    def check_open(self, method: str) -> None:
+        """Refuse what comes from elsewhere, or too late.
+
+        Raises:
+            MajordomoStopped: The instance takes no more tasks.
+            RuntimeError: The call came from outside its Trio run.
+        """
+        if get_ident() != self.thread or self._stopped is not None:
+            raise self._refusal(method)
+
     def check_caller(self, method: str, /) -> None:
         """Refuse a call from outside the instance's own thread and Trio run.
 
@@ -132,13 +159,39 @@ class Instance:
         _checks.function("action", action, f"{method}({{}}, ...)")
         function = cast("Callable[..., object]", action)
         given = checked(method, options) if options else DEFAULTS
-        entry = self._entry(function, args, given)
+        entry = self._entry(function, args, given, self._runner(function, given.runner))
         if not self._is_rejected(entry):
             self._pool.add(entry)
         return entry
 
+    def adder(
+        self, action: object, options: dict[str, object]
+    ) -> Callable[[object], Entry]:
+        """What adds a task for one item of a `map`; the options are checked once."""
+        _checks.function("action", action, "map({}, source)")
+        function = cast("Callable[..., object]", action)
+        given = checked("map", options)
+        context = given.context
+        given = replace(
+            given, context=contextvars.copy_context() if context is None else context
+        )
+        runner = self._runner(function, given.runner)
+        items = count()
+
+        def add(item: object) -> Entry:
+            named = given
+            if given.id is not None:
+                named = replace(given, id=f"{given.id}/{next(items)}")
+            entry = self._entry(function, (item,), named, runner)
+            if not self._is_rejected(entry):
+                self._pool.add(entry)
+            return entry
+
+        return enable_ki_protection(add)
+
     def _add_job(self, work: Work) -> Entry:
-        entry = self._entry(work.action, work.args, work.options)
+        runner = self._runner(work.action, work.options.runner)
+        entry = self._entry(work.action, work.args, work.options, runner)
         entry.stages, entry.salvage = work.stages, work.salvages
         if self._is_rejected(entry):
             return entry
@@ -146,7 +199,7 @@ class Instance:
             self._pool.add(entry)
             return entry
         options = replace(work.options, id=None)
-        parts = [self._entry(work.action, (arg,), options) for arg in work.args]
+        parts = [self._entry(work.action, (arg,), options, runner) for arg in work.args]
         for part in parts:
             part.expires = entry.expires  # one clock for all
         self.parents += 1
@@ -160,8 +213,8 @@ class Instance:
         action: Callable[..., object],
         args: tuple[object, ...],
         options: Options,
+        runner: Runner,
     ) -> Entry:
-        runner = self._runner(action, options.runner)
         context = options.context
         entry = Entry(
             self,
@@ -172,7 +225,7 @@ class Instance:
             runner,
             contextvars.copy_context() if context is None else context.copy(),
         )
-        self.added += 1
+        self._unfinished += 1
         if self._pool.events is not None:
             self._pool.events.tell("task_added", entry.name)
         if options.total_timeout != math.inf:
@@ -224,7 +277,7 @@ class Instance:
     def expired(self, entry: Entry) -> None:
         """Its total_timeout ran out while no worker had it."""
         cause = log.expired(entry.options.total_timeout)
-        log.ended(entry.name, "timeout", entry.attempts, cause)
+        log.ended(entry.label, "timeout", entry.attempts, cause)
         if entry.salvage:
             self._pool.tidy(entry, "timeout", entry.last_state())
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from types import TracebackType
 from typing import TypeAlias
 
 from ._task import Task, TaskStatus
@@ -30,17 +31,17 @@ def expired(seconds: float) -> str:
     return f"the total_timeout of {seconds:g} s ran out"
 
 
-def restarting(id: str, attempt: int, retries: float, cause: Cause) -> None:
+def restarting(label: str, attempt: int, retries: float, cause: Cause) -> None:
     if logger.isEnabledFor(logging.INFO):
         most = "∞" if math.isinf(retries) else f"{retries + 1:g}"
         text = f"%s: attempt %d of %s failed, restarting: {_form(cause)}"
-        logger.info(text, id, attempt, most, cause, exc_info=_traceback(cause))
+        logger.info(text, label, attempt, most, cause)
 
 
-def ended(id: str, status: TaskStatus, attempt: int, cause: object) -> None:
+def ended(label: str, status: TaskStatus, attempt: int, cause: object) -> None:
     """A task ends as a failure or a timeout."""
     text = f"%s ended as %s in attempt %d: {_form(cause)}"
-    logger.warning(text, id, status, attempt, cause, exc_info=_traceback(cause))
+    logger.warning(text, label, status, attempt, cause, exc_info=_traceback(cause))
 
 
 def unreceived(task: Task[object]) -> None:
@@ -48,20 +49,34 @@ def unreceived(task: Task[object]) -> None:
     logger.error(text, task.id, task.status, task.data, exc_info=_traceback(task.data))
 
 
-def masked(id: str, what: str, error: BaseException) -> None:
+def masked(label: str, what: str, error: BaseException) -> None:
     """An error that does not change how the task ends."""
-    logger.error("%s: %s: %r", id, what, error, exc_info=error)
+    logger.error("%s: %s: %r", label, what, error, exc_info=_traceback(error))
 
 
 def abandoned(id: str, error: BaseException) -> None:
     """What an abandoned thread raised: nobody waits for it, but it must not vanish."""
     text = "an abandoned thread of %s raised: %r"
-    logger.warning(text, id, error, exc_info=error)
+    logger.warning(text, id, error, exc_info=_traceback(error))
 
 
 def _form(cause: object) -> str:
     return "%s" if isinstance(cause, str) else "%r"
 
 
-def _traceback(cause: object) -> BaseException | None:
-    return cause if isinstance(cause, BaseException) else None
+Shown: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def _traceback(cause: object) -> Shown | None:
+    """The exception, and its traceback from where the user's code begins."""
+    if not isinstance(cause, BaseException):
+        return None
+    shown = cause.__traceback__
+    while shown is not None and _is_ours(shown):
+        shown = shown.tb_next
+    return type(cause), cause, shown or cause.__traceback__
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == __name__.partition(".")[0]

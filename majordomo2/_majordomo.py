@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 from typing import TypeAlias, TypeVar, TypeVarTuple, Unpack, cast, final, overload
 
@@ -14,14 +21,19 @@ from trio.lowlevel import enable_ki_protection
 
 from . import _checks
 from ._channel import Entry, ResultChannel
+from ._events import Events, Observer, check_observers
 from ._instance import Instance
 from ._job import Job
 from ._options import DEFAULTS, TaskOptions
+from ._policy import Budget, check_limit
 from ._pool import WorkerPool
+from ._statistics import Statistics
+from ._stream import Mapping, Stream, check_source, default_room
 from ._task import TaskResult, fresh_id
 from .runners._inline import InlineRunner
 
 Ts = TypeVarTuple("Ts")
+A = TypeVar("A")
 R = TypeVar("R")
 Group: TypeAlias = BaseExceptionGroup[BaseException]
 
@@ -144,6 +156,81 @@ class Majordomo:
         return (await _wait_for(channel)).result()
 
     @enable_ki_protection
+    @overload
+    def map(
+        self,
+        action: Callable[[A], Awaitable[R]],
+        source: Iterable[A] | AsyncIterable[A],
+        /,
+        *,
+        ordered: bool = ...,
+        max_in_flight: float | None = ...,
+        **options: Unpack[TaskOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[R]], None]: ...
+    @overload
+    def map(
+        self,
+        action: Callable[[A], R | Awaitable[R]],
+        source: Iterable[A] | AsyncIterable[A],
+        /,
+        *,
+        ordered: bool = ...,
+        max_in_flight: float | None = ...,
+        **options: Unpack[TaskOptions],
+    ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[R]], None]: ...
+    def map(
+        self,
+        action: object,
+        source: object,
+        /,
+        *,
+        ordered: object = True,
+        max_in_flight: object = None,
+        **options: object,
+    ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[object]], None]:
+        """Add a task for each item of a source, and go through the results.
+
+        `async with jarvis.map(f, source) as results: async for task in results: ...`
+
+        The source is read lazily, only as far as there is room: memory is O(in flight),
+        also for an endless one. Leaving the block early cancels what is in flight, and
+        closes the source. If the source raises, what was started is delivered first,
+        then the error; after `stop`, the cancelled tasks, then `MajordomoStopped`.
+
+        Args:
+            action: An async or plain function of one argument.
+            source: Any iterable (not a string), or async iterable.
+            ordered: Results in the order of the source (the default), or as the tasks
+                end.
+            max_in_flight: How many tasks may be started whose result was not yet taken.
+                Default: 2 for each worker, or 100 if `max_workers` is unlimited: what
+                a worker works on, and what waits for it.
+            options: `TaskOptions`. With `id="x"` the tasks are "x/0", "x/1", …
+
+        Raises:
+            TypeError: Something is of the wrong type, or an option is unknown.
+            ValueError: An option is out of range.
+            MajordomoStopped: The instance takes no more tasks.
+            RuntimeError: Called from another thread, or outside the Trio run.
+        """
+        instance = self._instance
+        instance.check_open("map")
+        add = instance.adder(action, options)
+        items = check_source(source)
+        in_order = _checks.flag("ordered", ordered)
+        room: float = default_room(instance.max_workers)
+        if max_in_flight is not None:
+            room = _checks.whole("max_in_flight", max_in_flight, least=1)
+        make = partial(Stream, instance, add, items, room, ordered=in_order)
+        return cast(
+            "AbstractAsyncContextManager[AsyncIterator[TaskResult[object]], None]",
+            Mapping(make),
+        )
+
+    def statistics(self) -> Statistics:
+        """How much there is to do, and what was done, at this moment."""
+        return self._instance.statistics()
+
     def stop(self) -> None:
         """Cancel all tasks, now, and take no more. Idempotent.
 
@@ -183,8 +270,12 @@ async def _wait_for(entry: Entry) -> TaskResult[object]:
 class _Block(AbstractAsyncContextManager[Majordomo, None]):
     """The `async with` block of an instance."""
 
-    def __init__(self, max_workers: float) -> None:
+    def __init__(
+        self, max_workers: float, budget: Budget | None, events: Events | None
+    ) -> None:
         self._max_workers = max_workers
+        self._budget = budget
+        self._events = events
 
     @enable_ki_protection
     async def __aenter__(self) -> Majordomo:
@@ -196,7 +287,9 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
         now = trio.lowlevel.current_clock().current_time
         self._nursery_block = trio.open_nursery()
         nursery = await self._nursery_block.__aenter__()
-        self._instance = Instance(WorkerPool(nursery, self._max_workers, now))
+        self._instance = Instance(
+            WorkerPool(nursery, self._max_workers, self._budget, self._events, now)
+        )
         return Majordomo(self._instance)
 
     @enable_ki_protection
@@ -234,7 +327,10 @@ def _is_cancellation(error: BaseException | None) -> bool:
 
 
 def start_majordomo(
-    *, max_workers: float = math.inf
+    *,
+    max_workers: float = math.inf,
+    restart_limit: tuple[int, float] | None = None,
+    observers: Iterable[Observer] = (),
 ) -> AbstractAsyncContextManager[Majordomo, None]:
     """Start an instance, for the length of an `async with` block.
 
@@ -245,13 +341,21 @@ def start_majordomo(
     Args:
         max_workers: How many actions at once. Default: no limit, but for threads, of
             which there are at most 40 then, as in Trio.
+        restart_limit: At most so many restarts in any window of so many seconds, by all
+            tasks together, first come, first served: against a storm of retries when a
+            service is down. First attempts are not held up. Default: no limit.
+        observers: Who hears what happens, see `majordomo2.abc.Observer`.
 
     Raises:
-        TypeError: `max_workers` is no whole number.
-        ValueError: It is less than 1.
+        TypeError: A parameter is of the wrong type.
+        ValueError: One is out of range.
         RuntimeError: The block is entered outside a Trio run.
     """
-    return _Block(_checks.whole("max_workers", max_workers, least=1))
+    return _Block(
+        _checks.whole("max_workers", max_workers, least=1),
+        check_limit(restart_limit),
+        check_observers(observers),
+    )
 
 
 def task_return_value(value: R, /) -> ResultChannel[R]:
@@ -280,3 +384,15 @@ class _Nowhere:
 
     def finished(self, entry: Entry, /) -> None:
         """It was, from the start."""
+
+    def expired(self, entry: Entry, /) -> None:
+        """It has no clock."""
+
+    def abandoned(self, id: str, /) -> None:
+        """It has no thread."""
+
+    def abandoned_ended(self) -> None:
+        """It has no thread."""
+
+    def signalled(self, event: str, /, *args: object) -> None:
+        """It has no action."""

@@ -114,8 +114,9 @@ def _unknown(caller: str, name: str) -> str:
             f"{caller} takes no {name}=: the pipeline is said by methods of a job; "
             f"write {caller}(job(f, ...).{name}(...))"
         )
-    near = difflib.get_close_matches(name, _CHECKS, n=1)
-    hint = f"did you mean {near[0]}=?" if near else "they are " + ", ".join(_CHECKS)
+    known = [*_CHECKS, *(("parallel", "unwrap") if caller == "job" else ())]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}=?" if near else "they are " + ", ".join(known)
     return (
         f"{caller} has no option {name}=; {hint} "
         f"(for keyword arguments of the action use functools.partial)"
@@ -127,17 +128,17 @@ def _check_retries(name: str, value: object) -> float:
 
 
 def _check_runner(name: str, value: object) -> object:
+    if value in RUNNER_NAMES:
+        return value
     if isinstance(value, Runner) and not isinstance(value, type):
         return value
     names = ", ".join(map(repr, RUNNER_NAMES))
-    if isinstance(value, str):
-        if value in RUNNER_NAMES:
-            return value
-        raise ValueError(f"{name} must be one of {names} or a Runner, not {value!r}")
-    raise TypeError(
-        f"{name} must be one of {names} or a Runner, an object with the methods check "
-        f"and run (majordomo2.abc.Runner), not {value!r}"
-    )
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be one of {names} or a Runner, an object with the methods "
+            f"check and run (majordomo2.abc.Runner), not {value!r}"
+        )
+    raise ValueError(f"{name} must be one of {names} or a Runner, not {value!r}")
 
 
 def _check_context(name: str, value: object) -> contextvars.Context:

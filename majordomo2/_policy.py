@@ -82,7 +82,9 @@ def check_retry_on(name: str, value: object) -> object:
         "plain function of the exception that returns True, False or seconds to wait"
     )
     if isinstance(value, type | tuple):
-        kinds = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+        kinds = cast(
+            "tuple[object, ...]", value if isinstance(value, tuple) else (value,)
+        )
         for kind in kinds:
             if not (isinstance(kind, type) and issubclass(kind, Exception)):
                 raise TypeError(

@@ -197,8 +197,7 @@ class TaskFailed(Exception):
         if task.status == "unspecified":
             return f"{task.id} has not been run: its status is 'unspecified'"
         attempts = "1 attempt" if task.attempts == 1 else f"{task.attempts} attempts"
-        said = f": {task.data!r}" if task.status == "failure" else ""
-        return f"{task.id} ended as {task.status!r} after {attempts}{said}"
+        return f"{task.id} ended as {task.status!r} after {attempts}{_details(task)}"
 
 
 class TaskTimedOut(TaskFailed):
@@ -264,6 +263,13 @@ def check_task(task: object) -> Task[object]:
             f"returned, or Task(data)"
         )
     return cast("Task[object]", task)
+
+
+def _details(task: Task[object]) -> str:
+    if task.subtasks:
+        failed = sum(part.status != "success" for part in task.subtasks)
+        return f": {failed} of {len(task.subtasks)} subtasks did not succeed"
+    return f": {task.data!r}" if task.status == "failure" else ""
 
 
 def _cause(task: Task[object]) -> BaseException | None:

@@ -38,6 +38,7 @@ class Pool(Protocol):
     def next_entry(self) -> Entry | None: ...
     async def park(self, worker: Worker, /) -> bool: ...
     def fill(self) -> None: ...
+
     events: Events | None
     restarts: int
 
@@ -218,7 +219,9 @@ class Worker:
             self._finish("cancelled")
         elif attempt.declared is not None:
             if failure is not None:
-                log.masked(attempt.id, "raised after it had declared its end", failure)
+                assert self.entry is not None
+                what = "raised after it had declared its end"
+                log.masked(self.entry.label, what, failure)
             self._as_declared()
         elif failure is not None:
             if cancelled is not None and self.cut is None:
@@ -266,7 +269,10 @@ class Worker:
         """Whether a raise is retried, or after how many seconds."""
         assert self.entry is not None
         options = self.entry.options
-        if self.cut in ("cancelled", "expired") or self.entry.attempts > options.retries:
+        if (
+            self.cut in ("cancelled", "expired")
+            or self.entry.attempts > options.retries
+        ):
             return False
         try:
             return policy.answer(options.retry_on, error)
@@ -285,7 +291,7 @@ class Worker:
     def _time_out(self, cause: str) -> None:
         assert self.entry is not None
         entry = self.entry
-        log.ended(entry.name, "timeout", entry.attempts, cause)
+        log.ended(entry.label, "timeout", entry.attempts, cause)
         if entry.salvage:
             self.tidying = "timeout", entry.last_state()
         else:
@@ -299,14 +305,14 @@ class Worker:
         backoff = entry.options.backoff
         seconds = 0.0 if backoff is None else backoff.seconds(entry.attempts)
         seconds = seconds if again is True else again
-        log.restarting(entry.name, entry.attempts, entry.options.retries, cause)
+        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
         if self.pool.events is not None:
             self.pool.events.tell("restarting", entry.name, seconds)
         self.pool.restart(entry, seconds)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
-        log.ended(self.entry.name, "failure", self.entry.attempts, data)
+        log.ended(self.entry.label, "failure", self.entry.attempts, data)
         self._finish("failure", data)
 
     def _finish(self, status: TaskStatus, data: object = UNSAVED) -> None:

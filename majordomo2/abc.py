@@ -1,5 +1,6 @@
-"""What you may implement: a `Runner`, and the `Attempt` that it is given."""
+"""What you may implement: an `Observer`; a `Runner`, and the `Attempt` it is given."""
 
+from ._events import Observer
 from ._runner import Attempt, Runner
 
-__all__ = ["Attempt", "Runner"]
+__all__ = ["Attempt", "Observer", "Runner"]

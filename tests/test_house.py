@@ -23,9 +23,10 @@ PACKAGE = ROOT / "majordomo2"
 
 # From the bottom up: a module imports from its own layer and those below it.
 LAYERS = {
-    "values": "_checks _errors _job _log _options _pipeline _runner _task",
+    "values": "_checks _errors _events _job _log _options _pipeline _policy _runner "
+    "_statistics _task",
     "mechanisms": "_attempt _channel _signals _watchdog runners",
-    "engine": "_instance _majordomo _parallel _pool _worker",
+    "engine": "_admission _instance _majordomo _parallel _pool _stream _waiting _worker",
     "face": "__init__ abc",
     "edges": "__main__ _cli",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import traceback
 
 import pytest
 import trio
@@ -656,6 +657,21 @@ def test_a_failure_that_was_received_is_not(
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
+def test_the_traceback_in_the_log_begins_in_the_action(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SPEC 11.1: what runs it would only hide it."""
+
+    async def main(jarvis: Majordomo) -> None:
+        await jarvis.run(fails, retries=0)
+
+    run_with(main)
+    [record] = caplog.records
+    assert record.exc_info is not None
+    frames = traceback.extract_tb(record.exc_info[2])
+    assert [frame.name for frame in frames] == ["fails"]
+
+
 def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """SPEC 11.1: restarts INFO, final failures and timeouts WARNING with the cause."""
 
@@ -667,12 +683,18 @@ def test_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "majordomo2"):
         run_with(main)
     assert messages(caplog) == [
-        ("INFO", "f: attempt 1 of 2 failed, restarting: Sulk()"),
-        ("WARNING", "f ended as failure in attempt 2: Sulk()"),
-        ("INFO", "t: attempt 1 of 2 failed, restarting: no sign of life for 5 s"),
-        ("WARNING", "t ended as timeout in attempt 2: no sign of life for 5 s"),
+        ("INFO", "f (fails): attempt 1 of 2 failed, restarting: Sulk()"),
+        ("WARNING", "f (fails) ended as failure in attempt 2: Sulk()"),
+        (
+            "INFO",
+            "t (sleep_forever): attempt 1 of 2 failed, restarting: no sign of life for 5 s",
+        ),
+        (
+            "WARNING",
+            "t (sleep_forever) ended as timeout in attempt 2: no sign of life for 5 s",
+        ),
     ]
-    assert [bool(record.exc_info) for record in caplog.records] == [1, 1, 0, 0]
+    assert [bool(record.exc_info) for record in caplog.records] == [0, 1, 0, 0]
 
 
 def test_endless_retries_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -690,5 +712,8 @@ def test_endless_retries_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "majordomo2"):
         run_with(main)
     assert messages(caplog) == [
-        ("INFO", "x: attempt 1 of ∞ failed, restarting: Sulk()")
+        (
+            "INFO",
+            f"x ({action.__qualname__}): attempt 1 of ∞ failed, restarting: Sulk()",
+        )
     ]

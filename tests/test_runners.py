@@ -137,6 +137,21 @@ def test_async_runner_refuses_a_plain_value() -> None:
     run_with(main)
 
 
+def test_an_async_function_that_forgot_to_await() -> None:
+    """SPEC 9.1: a coroutine is no value; without a retry, and nothing is unawaited."""
+
+    async def forgetful() -> object:
+        return shout("x")
+
+    async def main(jarvis: Majordomo) -> None:
+        task = await jarvis.run(forgetful)
+        assert (task.status, task.attempts) == ("failure", 1)
+        assert isinstance(task.data, TypeError)
+        assert "await it inside the function" in str(task.data)
+
+    run_with(main)
+
+
 RUNNERS: list[Literal["thread", "inline"]] = ["thread", "inline"]
 
 

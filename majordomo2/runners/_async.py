@@ -9,6 +9,11 @@ from trio.lowlevel import disable_ki_protection
 
 from .._runner import Attempt
 
+NOT_AWAITABLE = (
+    "which can't be awaited: give an async function, or leave runner='async' out"
+)
+NOT_AWAITED = "instead of its value: await it inside the function"
+
 
 class AsyncRunner:
     """Awaits what the action returns."""
@@ -20,11 +25,14 @@ class AsyncRunner:
     async def run(self, attempt: Attempt, /) -> object:
         attempt.start()
         value = attempt.action(*attempt.args)
-        if inspect.isawaitable(value):
-            return await value
-        return attempt.failure(
-            TypeError(
-                f"{attempt.action!r} returned {value!r}, which can't be awaited: give "
-                f"an async function, or leave runner='async' out"
-            )
-        )
+        if not inspect.isawaitable(value):
+            return attempt.failure(_wrong(attempt, value, NOT_AWAITABLE))
+        result = await value
+        if inspect.iscoroutine(result):
+            result.close()
+            return attempt.failure(_wrong(attempt, result, NOT_AWAITED))
+        return result
+
+
+def _wrong(attempt: Attempt, value: object, what: str) -> TypeError:
+    return TypeError(f"{attempt.action!r} returned {value!r}, {what}")

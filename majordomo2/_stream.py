@@ -1,0 +1,227 @@
+"""`map`: a task for each item of a source, read only as far as there is room."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TypeAlias, cast
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+
+from ._channel import Entry
+from ._instance import Instance
+from ._signals import running
+
+Source: TypeAlias = Iterable[object] | AsyncIterable[object]
+
+# Results not yet taken, for each worker: what it works on, and what waits for it.
+PER_WORKER = 2
+# The same where the number of workers has no limit.
+UNLIMITED = 100
+
+
+def check_source(source: object) -> Source:
+    """An iterable or async iterable of arguments.
+
+    Raises:
+        TypeError: It is neither, or a string.
+    """
+    if isinstance(source, str | bytes | bytearray):
+        raise TypeError(
+            f"source must be an iterable of arguments, not the single "
+            f"{type(source).__name__} {source!r}: write [{source!r}] for one argument"
+        )
+    if isinstance(source, Iterable | AsyncIterable):
+        return cast("Source", source)
+    if inspect.iscoroutine(source):
+        source.close()
+    raise TypeError(
+        f"source must be an iterable or async iterable of arguments, not {source!r}: "
+        f"write [{source!r}] for one argument"
+    )
+
+
+def default_room(max_workers: float) -> int:
+    """How many results may be in flight, or not yet taken."""
+    return UNLIMITED if math.isinf(max_workers) else PER_WORKER * int(max_workers)
+
+
+class Stream(AsyncIterator[object]):
+    """The results, as they are asked for.
+
+    A plain source is read when the consumer asks for a result, and only then is a task
+    added in the room that this makes: so a slow consumer holds the source back. An async
+    source is read by a Trio task of its own, within the same room.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        add: Callable[[object], Entry],
+        source: Source,
+        room: float,
+        *,
+        ordered: bool,
+    ) -> None:
+        self._instance = instance
+        self._add = add
+        self._room = room
+        self._ordered = ordered
+        self._taken_from: dict[Entry, None] = {}  # started and not yet taken, in order
+        self._ended: deque[Entry] = deque()
+        self._exhausted = False
+        self._error: Exception | None = None
+        self._consumer: trio.lowlevel.Task | None = None
+        self._feeder: trio.lowlevel.Task | None = None
+        self._feeding = trio.CancelScope()
+        self._source: Iterator[object] | AsyncIterator[object]
+        if isinstance(source, AsyncIterable):
+            self._source = aiter(source)
+            instance.nursery.start_soon(self._feed, self._source)
+        else:
+            self._source = iter(source)
+
+    async def __anext__(self) -> object:
+        while True:
+            if isinstance(self._source, Iterator):
+                self._read(self._source)
+            entry = self._next_entry()
+            if entry is not None:
+                task = await entry.receive()
+                self._take(entry)
+                return task
+            if self._exhausted and not self._taken_from:
+                await trio.lowlevel.checkpoint()
+                raise self._error or StopAsyncIteration
+            await self._wait()
+
+    def _next_entry(self) -> Entry | None:
+        if self._ordered:
+            return next(iter(self._taken_from), None)
+        return self._ended[0] if self._ended else None
+
+    def _take(self, entry: Entry) -> None:
+        del self._taken_from[entry]
+        if not self._ordered:
+            self._ended.remove(entry)
+        if self._feeder is not None:
+            feeder, self._feeder = self._feeder, None
+            reschedule(feeder)
+
+    def _read(self, source: Iterator[object]) -> None:
+        while not self._exhausted and len(self._taken_from) < self._room:
+            try:
+                self._instance.check_open("map")
+                self._start(next(source))
+            except StopIteration:
+                self._exhausted = True
+            except Exception as error:
+                self._exhausted, self._error = True, error
+
+    def _start(self, item: object) -> None:
+        entry = self._add(item)
+        self._taken_from[entry] = None
+        if not self._ordered:
+            if entry.ending is None:
+                entry.parent = self
+            else:  # rejected
+                self._ended.append(entry)
+
+    def part_finished(self, part: Entry, /) -> None:
+        self._ended.append(part)
+        self._wake_consumer()
+
+    async def _feed(self, source: AsyncIterator[object]) -> None:
+        try:
+            with self._feeding:
+                while True:
+                    while len(self._taken_from) >= self._room:
+                        await self._until_room()
+                    self._instance.check_open("map")
+                    self._start(await anext(source))
+                    self._wake_consumer()
+        except StopAsyncIteration:
+            pass
+        except Exception as error:
+            self._error = error
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._instance.fatal(error)
+        finally:
+            self._exhausted = True
+            self._wake_consumer()
+
+    async def _until_room(self) -> None:
+        self._feeder = trio.lowlevel.current_task()
+
+        def abort(_: RaiseCancelT) -> Abort:
+            self._feeder = None
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    async def _wait(self) -> None:
+        """Until there is something to take, or nothing more to come."""
+        attempt = running.get()
+        entry = next(iter(self._taken_from), None)
+        if entry is None or attempt is None or attempt.home is not entry.home:
+            await self._until_news()
+        else:
+            await attempt.lender.lend_while(attempt, entry, self._until_news)
+
+    async def _until_news(self) -> None:
+        self._consumer = trio.lowlevel.current_task()
+
+        def abort(_: RaiseCancelT) -> Abort:
+            self._consumer = None
+            return Abort.SUCCEEDED
+
+        await wait_task_rescheduled(abort)
+
+    def _wake_consumer(self) -> None:
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            reschedule(consumer)
+
+    async def close(self) -> None:
+        """Cancel what is in flight, and close the source."""
+        self._feeding.cancel()
+        for entry in self._taken_from:
+            entry.cancel()
+        with trio.CancelScope(shield=True):
+            for entry in self._taken_from:
+                await entry.receive()
+        if not self._exhausted or self._error is not None:
+            await self._close_source()
+
+    async def _close_source(self) -> None:
+        aclose = getattr(self._source, "aclose", None)
+        if aclose is not None:
+            await aclose()
+        elif hasattr(self._source, "close"):
+            self._source.close()
+
+
+class Mapping(AbstractAsyncContextManager[Stream, None]):
+    """The `async with` block of a `map`."""
+
+    def __init__(self, make: Callable[[], Stream]) -> None:
+        self._make = make
+
+    async def __aenter__(self) -> Stream:
+        self._stream = self._make()
+        return self._stream
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stream.close()
