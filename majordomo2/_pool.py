@@ -7,7 +7,13 @@ from collections.abc import Callable
 from contextvars import Context
 
 import trio
-from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    Task as TrioTask,
+    reschedule,
+    wait_task_rescheduled,
+)
 
 from ._channel import Entry
 from ._task import TaskStatus
@@ -46,7 +52,6 @@ class WorkerPool:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._closing = False
-        nursery.start_soon(self.watchdog.run)
 
     def add(self, entry: Entry) -> None:
         """Start it now if a worker may, or queue it."""
@@ -125,6 +130,23 @@ class WorkerPool:
 
         await wait_task_rescheduled(abort)
         return worker.entry is not None
+
+    def task_around(self) -> str | None:
+        """The task here that the calling Trio task works for, if it does."""
+        tasks = {worker.task: worker for worker in self._workers}
+        task: TrioTask | None = trio.lowlevel.current_task()
+        while task is not None:
+            worker = tasks.get(task)
+            if worker is not None and worker.entry is not None:
+                return worker.entry.name
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return None
+
+    def names(self) -> set[str]:
+        """Those of the tasks that are queued or running."""
+        entries = [worker.entry for worker in self._workers]
+        return {entry.name for entry in (*self.queue, *entries) if entry is not None}
 
     def gone(self, worker: Worker) -> None:
         self._workers.discard(worker)

@@ -17,13 +17,13 @@ from trio.lowlevel import (
 from . import _log as log
 from ._attempt import LiveAttempt, TaskEnded
 from ._channel import Entry, Reason
-from ._errors import AttemptOver
+from ._errors import AttemptOver, Raised
 from ._pipeline import Function, Stage, piped, settled
 from ._signals import running
 from ._task import UNSAVED, TaskStatus
 from ._watchdog import Watchdog
 
-# How soon to look again at an attempt that waits for its thread or process with a
+# How soon to look again at an attempt whose runner has not started it yet, with a
 # keepalive of 0 seconds.
 SOON = 0.001
 
@@ -177,8 +177,7 @@ class Worker:
         except BaseException as error:
             failure, cancelled, fatal = sort_out(error, None)
             if fatal is not None:
-                self.pool.fatal(fatal)
-                self._finish("cancelled")
+                self._end_with(fatal, failure)
             elif failure is not None:
                 self._fail(failure)
             if cancelled is not None:
@@ -194,9 +193,7 @@ class Worker:
         """What an action raised becomes its result, but for what is to leave it."""
         failure, cancelled, fatal = sort_out(error, attempt)
         if fatal is not None:
-            self.pool.fatal(fatal)
-            self._over()
-            self._finish("cancelled")
+            self._end_with(fatal, failure)
         elif attempt.declared is not None:
             if failure is not None:
                 assert self.entry is not None
@@ -208,6 +205,16 @@ class Worker:
                 self.cut = "cancelled"  # from outside: no restart
             self._failed(failure)
         return cancelled
+
+    def _end_with(self, fatal: BaseException, failure: BaseException | None) -> None:
+        """What is no failure leaves the block; a failure beside it must not vanish."""
+        assert self.entry is not None
+        self.pool.fatal(fatal)
+        if self.attempt is not None:
+            self._over()
+        if failure is not None:
+            log.masked(self.entry.label, f"raised beside {fatal!r}", failure)
+        self._finish("cancelled")
 
     def _over(self) -> Entry:
         """The attempt is over: its slot is free, and what it saved is the state."""
@@ -235,7 +242,7 @@ class Worker:
 
     def _failed(self, error: BaseException) -> None:
         if self.cut == "timeout":
-            error.add_note(f"raised while it was cut off: {_why(self)}")
+            _add_note(error, f"raised while it was cut off: {_why(self)}")
         entry = self._over()
         if self.cut == "cancelled" or entry.attempts > entry.options.retries:
             self._fail(error)
@@ -258,8 +265,8 @@ class Worker:
         assert self.entry is not None
         entry, self.entry = self.entry, None
         entry.carrier = None
-        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
         self.pool.restart(entry)
+        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
@@ -322,6 +329,11 @@ class Worker:
         self.cut_off("timeout")
 
 
+def _add_note(error: BaseException, note: str) -> None:
+    if note not in getattr(error, "__notes__", ()):  # it may be raised at each attempt
+        error.add_note(note)
+
+
 def _why(worker: Worker) -> str:
     """Why it was cut off, in words."""
     assert worker.entry is not None
@@ -361,6 +373,8 @@ def sort_out(error: BaseException, attempt: LiveAttempt | None) -> Parts:
     The signals of this attempt are left out. A nursery inside the action makes groups
     of all these; none of them may hide another.
     """
+    if isinstance(error, Raised):
+        return error.error, None, None
     if isinstance(error, Exception):  # the very object, also if it is a group
         return error, None, None
 
