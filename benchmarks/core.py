@@ -186,7 +186,7 @@ ROWS = [
         *(1.2, 0.9, threads_ours, threads_theirs),
     ),
     Row(
-        f"a call in a thread, {CALLS} added at once, 40 at a time",
+        f"a call in a thread, {CALLS} added, as many at once as Trio's limit",
         "`trio.to_thread.run_sync` in a nursery",
         *(1.2, 0.9, many_threads_ours, many_threads_theirs),
     ),

@@ -237,10 +237,9 @@ class Entry(ResultChannel[object]):
             self.name, status, data, self.attempts, state, self.subtasks
         )
         self.home.finished(self)
-        if self._waiters is not None:
+        if self._waiters:
             for task in self._waiters:
                 trio.lowlevel.reschedule(task)
-            self._waiters = None
         elif self.parent is not None:
             self.parent.part_finished(self)
         elif status in ("failure", "timeout"):

@@ -11,6 +11,9 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
+# Iterable, but one argument and not many.
+STRINGS: tuple[type, ...] = (str, bytes, bytearray, memoryview)
+
 
 def seconds(name: str, value: object) -> float:
     """A number of seconds, 0 or more; `math.inf` too.
@@ -80,7 +83,9 @@ def flag(name: str, value: object) -> bool:
         TypeError: It is something else.
     """
     if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(
+            f"{name} must be True or False, not {value!r}: write {name}=True"
+        )
     return value
 
 
@@ -159,10 +164,11 @@ def arguments(value: object) -> tuple[object, ...]:
     Raises:
         TypeError: It is not iterable, or it is a string or bytes.
     """
-    if isinstance(value, str | bytes | bytearray):
+    shown = repr(value)
+    if isinstance(value, STRINGS):
         raise TypeError(
             f"args must be an iterable of arguments with unwrap=True, not the single "
-            f"{type(value).__name__} {value!r}: write [{value!r}] for one argument"
+            f"{type(value).__name__} {shown}: write [{shown}] for one argument"
         )
     if inspect.iscoroutine(value):
         value.close()
@@ -193,10 +199,11 @@ def _is(kind: Callable[[object], bool], action: Callable[..., object]) -> bool:
     """Is the function of this kind that a call of the action comes to?"""
     while isinstance(action, functools.partial):
         action = cast("Callable[..., object]", action.func)
-    if inspect.isroutine(action):
-        return kind(action)
+    if kind(action):
+        return True
     # An object's own: `action.__call__` of a class would be that of its instances.
-    return kind(getattr(type(action), "__call__", None))  # noqa: B004 - is not a test
+    called = getattr(type(action), "__call__", None)  # noqa: B004 - this is no test
+    return not inspect.isroutine(action) and kind(called)
 
 
 def plain(runner: str, action: Callable[..., object]) -> None:

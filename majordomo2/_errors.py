@@ -21,3 +21,11 @@ class AttemptOver(BaseException):
     It is no `Exception`, so that what is left of the attempt stops there instead of
     handling it as one more failure.
     """
+
+
+class Raised(Exception):
+    """A StopIteration on its way through coroutines, which would turn it into another."""
+
+    def __init__(self, error: StopIteration) -> None:
+        super().__init__(error)
+        self.error = error

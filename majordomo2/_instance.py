@@ -26,7 +26,7 @@ from ._pool import WorkerPool
 from ._runner import Runner, RunnerName
 from ._signals import running
 from ._statistics import ENDINGS, Statistics
-from ._task import TaskStatus, fresh_id
+from ._task import FRESH, TaskStatus, fresh_id
 from ._waiting import TotalClock
 from .runners._async import AsyncRunner
 from .runners._inline import InlineRunner
@@ -63,6 +63,21 @@ class Instance:
         self.thread = get_ident()
         self._token = trio.lowlevel.current_trio_token()
         self._quiet = trio.lowlevel.ParkingLot()
+        pool.nursery.start_soon(self._watch)
+
+    async def _watch(self) -> None:
+        """Run the watchdog, which hears first of a cancellation from outside.
+
+        Those who still wait, be it shielded, must not wait for tasks that nobody will
+        start any more.
+        """
+        try:
+            await self._pool.watchdog.run()
+        except trio.Cancelled:
+            if self._stopped is None:
+                self._stopped = "was cancelled from outside"
+            self._pool.stop()
+            raise
 
     def __str__(self) -> str:
         state = "stopped" if self._stopped else f"running={self._pool.running}"
@@ -79,11 +94,11 @@ class Instance:
     async def drain(self, grace: float) -> None:
         """Take no more tasks, and wait for those there; stop after `grace` seconds."""
         self.check_caller("drain")
-        attempt = running.get()
-        if attempt is not None and attempt.home is self and not attempt.over:
+        inside = self._pool.task_around() or self._task_of_thread()
+        if inside is not None:
             raise RuntimeError(
-                f"drain() was called inside {attempt.id}, which it would wait for: "
-                f"call it outside the actions of {self.id}, or stop() here"
+                f"drain() was called inside {inside}, which it would wait for: "
+                f"call it outside the tasks of {self.id}, or stop() here"
             )
         if self._stopped is None:
             self._stopped = "was drained"
@@ -92,6 +107,12 @@ class Instance:
         if self._unfinished:
             self._pool.stop()
             await self._until_quiet()
+
+    def _task_of_thread(self) -> str | None:
+        """The task whose thread has entered the Trio run, if it has."""
+        attempt = running.get()
+        mine = attempt is not None and attempt.home is self and not attempt.over
+        return attempt.id if attempt is not None and mine else None
 
     async def _until_quiet(self) -> None:
         if self._unfinished:
@@ -129,7 +150,7 @@ class Instance:
             RuntimeError: It came from there.
         """
         if not self._is_at_home():
-            raise _misplaced(self, method, self._token)
+            raise _misplaced(self, method)
 
     def _is_at_home(self) -> bool:
         return (
@@ -250,11 +271,16 @@ class Instance:
     def _is_rejected(self, entry: Entry) -> bool:
         if entry.options.id is None:
             return False
-        if entry.name in self._names:
+        if entry.name in self._names or self._is_fresh_name(entry.name):
             entry.finish("rejected")
             return True
         self._names[entry.name] = entry
         return False
+
+    def _is_fresh_name(self, name: str) -> bool:
+        """Is it that of a task here that was given no name?"""
+        # Only who gives such a name pays for the search.
+        return name.startswith(FRESH) and name in self._pool.names()
 
     def finished(self, entry: Entry) -> None:
         """A task has ended."""
@@ -315,7 +341,7 @@ class Instance:
 
     def _refusal(self, method: str) -> RuntimeError:
         if not self._is_at_home():
-            return _misplaced(self, method, self._token)
+            return _misplaced(self, method)
         return MajordomoStopped(
             f"{self.id} {self._stopped} and takes no more tasks: "
             f"start another with start_majordomo()"
@@ -363,9 +389,7 @@ def _check_alone(
     )
 
 
-def _misplaced(
-    instance: Instance, method: str, token: trio.lowlevel.TrioToken
-) -> RuntimeError:
+def _misplaced(instance: Instance, method: str) -> RuntimeError:
     """The error for a call from where the instance does not live."""
     handle = "channel" if method in ("receive", "cancel") else "jarvis"
     enter = "run_sync" if method in ("add_task", "stop", "cancel") else "run"
@@ -378,5 +402,5 @@ def _misplaced(
     return RuntimeError(
         f"{method}() of {instance.id} was called in another Trio run than its own: each "
         f"run needs its own start_majordomo(), or write {call}, ..., trio_token=token) "
-        f"in a thread, with the token of the run that started it ({token!r})"
+        f"in a thread, with the token of the run that started it"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from types import TracebackType
 from typing import TypeAlias
 
@@ -35,29 +36,43 @@ def restarting(label: str, attempt: int, retries: float, cause: Cause) -> None:
     if logger.isEnabledFor(logging.INFO):
         most = "∞" if math.isinf(retries) else f"{retries + 1:g}"
         text = f"%s: attempt %d of %s failed, restarting: {_form(cause)}"
-        logger.info(text, label, attempt, most, cause)
+        _write(logging.INFO, text, label, attempt, most, cause)
 
 
 def ended(label: str, status: TaskStatus, attempt: int, cause: object) -> None:
     """A task ends as a failure or a timeout."""
     text = f"%s ended as %s in attempt %d: {_form(cause)}"
-    logger.warning(text, label, status, attempt, cause, exc_info=_traceback(cause))
+    _write(logging.WARNING, text, label, status, attempt, cause, error=cause)
+
+
+def parent_ended(label: str, status: TaskStatus, parts: int, failed: int) -> None:
+    """A parallel task ends as a failure or a timeout; its subtasks said why."""
+    text = "%s ended as %s: %d of %d subtasks did not succeed"
+    _write(logging.WARNING, text, label, status, failed, parts)
 
 
 def unreceived(task: Task[object]) -> None:
     text = "the result of %s was never received: it ended as %s: %r"
-    logger.error(text, task.id, task.status, task.data, exc_info=_traceback(task.data))
+    _write(logging.ERROR, text, task.id, task.status, task.data, error=task.data)
 
 
 def masked(label: str, what: str, error: BaseException) -> None:
     """An error that does not change how the task ends."""
-    logger.error("%s: %s: %r", label, what, error, exc_info=_traceback(error))
+    _write(logging.ERROR, "%s: %s: %r", label, what, error, error=error)
 
 
 def abandoned(id: str, error: BaseException) -> None:
     """What an abandoned thread raised: nobody waits for it, but it must not vanish."""
     text = "an abandoned thread of %s raised: %r"
-    logger.warning(text, id, error, exc_info=_traceback(error))
+    _write(logging.WARNING, text, id, error, error=error)
+
+
+def _write(level: int, text: str, *args: object, error: object = None) -> None:
+    try:
+        logger.log(level, text, *args, exc_info=_traceback(error))
+    except Exception as problem:
+        # A handler that raises is no reason to lose a task.
+        sys.excepthook(type(problem), problem, problem.__traceback__)
 
 
 def _form(cause: object) -> str:

@@ -276,6 +276,7 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
         self._max_workers = max_workers
         self._budget = budget
         self._events = events
+        self._entered = False
 
     @enable_ki_protection
     async def __aenter__(self) -> Majordomo:
@@ -284,6 +285,12 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
                 "start_majordomo() needs a Trio run: write async def main(): async "
                 "with start_majordomo() as jarvis: ..., then trio.run(main)"
             )
+        if self._entered:
+            raise RuntimeError(
+                "this start_majordomo() was entered before: each block needs a "
+                "start_majordomo() of its own"
+            )
+        self._entered = True
         now = trio.lowlevel.current_clock().current_time
         self._nursery_block = trio.open_nursery()
         nursery = await self._nursery_block.__aenter__()

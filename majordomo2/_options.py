@@ -18,10 +18,11 @@ class TaskOptions(TypedDict, total=False):
     """Keywords of `job`, `add_task`, `run` and `get_task_data`.
 
     Keys:
-        keepalive: Seconds without a ping after which an attempt is cut off. Default 5,
-            the seed's. `math.inf`: never; `0`: at the first wait.
+        keepalive: Seconds without a ping after which an attempt is cut off. Default 5.
+            `math.inf`: never; `0`: at the first wait, and in a thread, whose waits
+            nobody sees, soon after its start.
         retries: Restarts after a raise or a silence: at most `retries + 1` attempts.
-            Default 3, the seed's. `math.inf`: for ever.
+            Default 3. `math.inf`: for ever.
         runner: "auto" (the default: an async function in the Trio run, a plain one in a
             thread), "async", "inline", "thread", or a `majordomo2.abc.Runner`.
         retry_on: Which raises are retried: an exception type, a tuple of them (`()`:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _log as log
 from ._channel import Entry, Reason
 from ._pool import WorkerPool
 from ._task import Task, TaskStatus
@@ -43,6 +44,9 @@ class Parallel:
         parent.subtasks = subtasks
         if status not in ("success", "mixed"):
             parent.state = data
+        if status in ("failure", "timeout"):
+            failed = sum(task.status != "success" for task in subtasks)
+            log.parent_ended(parent.label, status, len(subtasks), failed)
         if parent.stages if status in ("success", "mixed") else self._salvages(status):
             self._pool.tidy(parent, status, data)
         else:

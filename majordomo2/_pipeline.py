@@ -8,18 +8,27 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, cast
 
 from ._checks import is_async
-from ._errors import PipelineOrderError
+from ._errors import PipelineOrderError, Raised
 from ._task import Task
 
 Function: TypeAlias = Callable[..., object]
 LessThan: TypeAlias = Callable[[object, object], object]
 
 ORDER = ("flatten_nested_tasks", "filter", "pre", "sort", "post")
+
+
+async def called(f: Function, argument: object) -> object:
+    """What the function answers, awaited if it is awaitable."""
+    try:
+        value = f(argument)
+    except StopIteration as error:
+        raise Raised(error) from None
+    return await settled(value)
 
 
 async def settled(value: object) -> object:
@@ -43,7 +52,7 @@ class Filter:
 
     async def apply(self, data: object) -> object:
         items = cast("Iterable[object]", data)
-        return [item for item in items if await settled(self.function(item))]
+        return [item for item in items if await called(self.function, item)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ class Apply:
     function: Function
 
     async def apply(self, data: object) -> object:
-        return await settled(self.function(data))
+        return await called(self.function, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +89,7 @@ class Sort:
         return [item for _, item in cast("list[tuple[object, object]]", ordered)]
 
     async def _key_of(self, item: object) -> object:
-        return item if self.key is None else await settled(self.key(item))
+        return item if self.key is None else await called(self.key, item)
 
 
 Stage: TypeAlias = Flatten | Filter | Apply | Sort
@@ -152,11 +161,42 @@ async def _less(op: LessThan, one: object, other: object, key: Function) -> bool
 
 
 def flattened(data: object) -> object:
-    """Each task in the data, and in lists in it, becomes its data, at any depth."""
+    """Each task in the data, and in lists in it, becomes its data, at any depth.
+
+    Raises:
+        ValueError: A list contains itself.
+    """
+    outer: list[object] = []
+    # Not recursive: there is no limit to the depth.
+    path: list[_Level] = [(iter([data]), outer, 0)]
+    on_path: set[int] = set()
+    while path:
+        items, made, level = path[-1]
+        for item in map(_unboxed, items):
+            if not isinstance(item, list):
+                made.append(item)
+                continue
+            below = cast("list[object]", item)
+            if id(below) in on_path:
+                raise ValueError("a list contains itself: flattening would not end")
+            inner: list[object] = []
+            made.append(inner)
+            on_path.add(id(below))
+            path.append((iter(below), inner, id(below)))
+            break
+        else:
+            path.pop()
+            on_path.discard(level)
+    return outer[0]
+
+
+# What is left of a list, what it becomes, and its identity.
+_Level: TypeAlias = tuple[Iterator[object], list[object], int]
+
+
+def _unboxed(data: object) -> object:
     while isinstance(data, Task):
         data = cast("Task[object]", data).data
-    if isinstance(data, list):
-        return [flattened(item) for item in cast("list[object]", data)]
     return data
 
 
@@ -185,7 +225,8 @@ async def piped(data: object, stages: Iterable[Stage], id: str) -> object:
         try:
             data = await stage.apply(data)
         except Exception as error:
-            error.add_note(f"raised by .{stage.name}({_named(stage)}) of {id}")
+            cause = error.error if isinstance(error, Raised) else error
+            cause.add_note(f"raised by .{stage.name}({_named(stage)}) of {id}")
             raise
     return data
 

@@ -69,7 +69,6 @@ class WorkerPool:
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._closing = False
-        nursery.start_soon(self.watchdog.run)
 
     @property
     def in_hand(self) -> int:
@@ -112,9 +111,9 @@ class WorkerPool:
                 entry = self.queue.pop()
                 if entry is None:
                     return None
-                if entry.attempts and self._held is not None:
-                    if not self._held.allows(entry):
-                        continue
+                again = entry.attempts > 0
+                if again and self._held is not None and not self._held.allows(entry):
+                    continue
             self.running += 1
             return entry
         return None
@@ -183,6 +182,29 @@ class WorkerPool:
         await wait_task_rescheduled(abort)
         return worker.entry is not None
 
+    def task_around(self) -> str | None:
+        """The task here that the calling Trio task works for, if it does."""
+        tasks = {worker.task: worker for worker in self._workers}
+        task: TrioTask | None = trio.lowlevel.current_task()
+        while task is not None:
+            worker = tasks.get(task)
+            if worker is not None and worker.entry is not None:
+                return worker.entry.name
+            nursery = task.parent_nursery
+            task = None if nursery is None else nursery.parent_task
+        return None
+
+    def names(self) -> set[str]:
+        """Those of the tasks that wait here or run."""
+        entries = [worker.entry for worker in self._workers]
+        return {
+            entry.name for entry in (*self._waiting(), *entries) if entry is not None
+        }
+
+    def _waiting(self) -> list[Entry]:
+        held = [] if self._held is None else self._held.all()
+        return [*self.queue.all(), *held, *self._later]
+
     def gone(self, worker: Worker) -> None:
         self._workers.discard(worker)
 
@@ -193,8 +215,7 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Cancel everything; queued tasks end at once."""
-        held = [] if self._held is None else self._held.all()
-        for entry in (*self.queue.all(), *held, *self._later):
+        for entry in self._waiting():
             if entry.carrier is not None:
                 entry.carrier.cut_off(entry, "cancelled")
         self._later.clear()

@@ -202,10 +202,11 @@ class Stream(AsyncIterator[object]):
 
     async def _close_source(self) -> None:
         aclose = getattr(self._source, "aclose", None)
+        close = getattr(self._source, "close", None)
         if aclose is not None:
             await aclose()
-        elif hasattr(self._source, "close"):
-            self._source.close()
+        elif close is not None:
+            close()
 
 
 class Mapping(AbstractAsyncContextManager[Stream, None]):

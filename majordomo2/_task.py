@@ -26,8 +26,11 @@ S_co = TypeVar("S_co", bound=TaskStatus, covariant=True, default=TaskStatus)
 _numbers = count(1)
 
 
+FRESH = "task-"  # how a fresh id begins
+
+
 def fresh_id() -> str:
-    return f"task-{next(_numbers)}"
+    return f"{FRESH}{next(_numbers)}"
 
 
 class NothingSaved(dict[str, object]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol
 
 import trio
 from trio.lowlevel import (
@@ -14,17 +14,18 @@ from trio.lowlevel import (
     enable_ki_protection,
 )
 
-from . import _log as log, _policy as policy
-from ._attempt import LiveAttempt, ObservedAttempt, TaskEnded
+from . import _log as log
+from ._attempt import LiveAttempt, ObservedAttempt
 from ._channel import Entry, Reason
-from ._errors import AttemptOver
 from ._events import Events
+from ._outcome import sort_out
 from ._pipeline import Function, Stage, piped, settled
+from ._policy import answer
 from ._signals import running
 from ._task import UNSAVED, TaskStatus
 from ._watchdog import Watchdog
 
-# How soon to look again at an attempt that waits for its thread or process with a
+# How soon to look again at an attempt whose runner has not started it yet, with a
 # keepalive of 0 seconds.
 SOON = 0.001
 
@@ -197,8 +198,7 @@ class Worker:
         except BaseException as error:
             failure, cancelled, fatal = sort_out(error, None)
             if fatal is not None:
-                self.pool.fatal(fatal)
-                self._finish("cancelled")
+                self._end_with(fatal, failure)
             elif failure is not None:
                 self._fail(failure)
             if cancelled is not None:
@@ -214,9 +214,7 @@ class Worker:
         """What an action raised becomes its result, but for what is to leave it."""
         failure, cancelled, fatal = sort_out(error, attempt)
         if fatal is not None:
-            self.pool.fatal(fatal)
-            self._over(fatal)
-            self._finish("cancelled")
+            self._end_with(fatal, failure)
         elif attempt.declared is not None:
             if failure is not None:
                 assert self.entry is not None
@@ -228,6 +226,16 @@ class Worker:
                 self.cut = "cancelled"  # from outside: no restart
             self._failed(failure)
         return cancelled
+
+    def _end_with(self, fatal: BaseException, failure: BaseException | None) -> None:
+        """What is no failure leaves the block; a failure beside it must not vanish."""
+        assert self.entry is not None
+        self.pool.fatal(fatal)
+        if self.attempt is not None:
+            self._over(fatal)
+        if failure is not None:
+            log.masked(self.entry.label, f"raised beside {fatal!r}", failure)
+        self._finish("cancelled")
 
     def _over(self, why: object) -> Entry:
         """The attempt is over: its slot is free, and what it saved is the state."""
@@ -257,13 +265,13 @@ class Worker:
 
     def _failed(self, error: BaseException) -> None:
         if self.cut in ("timeout", "expired"):
-            error.add_note(f"raised while it was cut off: {self.cause}")
-        entry = self._over(error)
-        answer = self._may_restart(error)
-        if answer is False:
+            _add_note(error, f"raised while it was cut off: {self.cause}")
+        self._over(error)
+        again = self._may_restart(error)
+        if again is False:
             self._fail(error)
         else:
-            self._restart(error, answer)
+            self._restart(error, again)
 
     def _may_restart(self, error: BaseException) -> bool | float:
         """Whether a raise is retried, or after how many seconds."""
@@ -275,7 +283,7 @@ class Worker:
         ):
             return False
         try:
-            return policy.answer(options.retry_on, error)
+            return answer(options.retry_on, error)
         except Exception as problem:
             error.add_note(f"not retried: retry_on failed: {problem!r}")
             return False
@@ -305,10 +313,10 @@ class Worker:
         backoff = entry.options.backoff
         seconds = 0.0 if backoff is None else backoff.seconds(entry.attempts)
         seconds = seconds if again is True else again
-        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
         if self.pool.events is not None:
             self.pool.events.tell("restarting", entry.name, seconds)
         self.pool.restart(entry, seconds)
+        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
@@ -355,7 +363,7 @@ class Worker:
     def cut_off(self, entry: Entry, reason: Reason) -> None:
         """Cancel what is in hand. Nothing runs out after it was cancelled."""
         if reason == "expired":
-            if self.cause == SALVAGE or self.cut is not None:
+            if self.cause == SALVAGE or self.cut == "cancelled":
                 return  # the total_timeout does not cover what is made of a timeout
             self.cause = log.expired(entry.options.total_timeout)
         elif reason == "cancelled":
@@ -468,6 +476,11 @@ def _waits_of(entry: Entry) -> list[Entry]:
     return parts
 
 
+def _add_note(error: BaseException, note: str) -> None:
+    if note not in getattr(error, "__notes__", ()):  # it may be raised at each attempt
+        error.add_note(note)
+
+
 @disable_ki_protection
 async def tidied(data: object, stages: tuple[Stage, ...], id: str) -> object:
     """The data after the pipeline."""
@@ -485,45 +498,3 @@ async def salvaged(state: object, salvages: tuple[Function, ...], id: str) -> ob
         log.masked(id, "salvage raised, the state stays as it is", error)
         return state
     return data
-
-
-_Group: TypeAlias = BaseExceptionGroup[BaseException]
-Parts: TypeAlias = tuple[
-    BaseException | None, BaseException | None, BaseException | None
-]
-
-
-def sort_out(error: BaseException, attempt: LiveAttempt | None) -> Parts:
-    """The failure, the cancellation and the fatal part of what was raised.
-
-    The signals of this attempt are left out. A nursery inside the action makes groups
-    of all these; none of them may hide another.
-    """
-    if isinstance(error, Exception):  # the very object, also if it is a group
-        return error, None, None
-
-    def own_signal(leaf: BaseException) -> bool:
-        return isinstance(leaf, TaskEnded) and leaf.attempt is attempt
-
-    _, rest = _split(error, own_signal)
-    cancelled, rest = _split(rest, lambda leaf: isinstance(leaf, trio.Cancelled))
-    failure, fatal = _split(rest, _is_failure)
-    return failure, cancelled, fatal
-
-
-def _is_failure(leaf: BaseException) -> bool:
-    # The signals of another attempt are this action's failure, if it lets them out.
-    return isinstance(leaf, Exception | AttemptOver | TaskEnded)
-
-
-def _split(
-    error: BaseException | None, condition: Callable[[BaseException], bool]
-) -> tuple[BaseException | None, BaseException | None]:
-    def leaf_condition(leaf: BaseException) -> bool:  # `split` asks of the groups too
-        return not isinstance(leaf, BaseExceptionGroup) and condition(leaf)
-
-    if isinstance(error, BaseExceptionGroup):
-        return cast("_Group", error).split(leaf_condition)
-    if error is None or condition(error):
-        return error, None
-    return None, error

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import math
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, Literal, NoReturn
 
 import pytest
 import trio
 
 from majordomo2 import (
     AttemptOver,
+    Job,
     Majordomo,
     NoCurrentTask,
     ResultChannel,
@@ -26,6 +26,7 @@ from majordomo2 import (
     is_failure,
     is_success,
     is_timeout,
+    job,
     keepalive,
     start_majordomo,
     success,
@@ -34,7 +35,7 @@ from majordomo2 import (
 from virtual import run, run_with
 
 
-async def value(data: object) -> object:
+async def value(data: Any) -> Any:
     return data
 
 
@@ -291,16 +292,52 @@ def test_a_broken_repr_harms_nobody(capsys: pytest.CaptureFixture[str]) -> None:
         assert isinstance(task.data, Broken)
         assert task.attempts == 4
 
-    # As an application has it; pytest's own handler raises what a message raises.
-    handler, logger = logging.StreamHandler(), logging.getLogger("majordomo2")
-    logger.addHandler(handler)
-    logger.propagate = False
-    try:
-        run_with(main)
-    finally:
-        logger.propagate = True
-        logger.removeHandler(handler)
+    run_with(main)
     assert "Sulk: in repr" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("runner", ["inline", "thread"])
+def test_stop_iteration_is_an_exception_like_any_other(
+    runner: Literal["inline", "thread"],
+) -> None:
+    """SPEC 4.2, 5.3: Python would make another of it on its way through coroutines."""
+
+    def first(items: list[int]) -> int:
+        return next(iter(items))
+
+    async def main() -> None:
+        async with start_majordomo() as jarvis:
+            none: list[int] = []
+            ran = await jarvis.run(first, none, runner=runner, retries=0)
+            assert type(ran.data) is StopIteration
+            works: list[Job[object]] = [
+                job(value, none).post(first),
+                job(value, [none]).filter(first),
+                job(value, [none, none]).sort(key=first),
+            ]
+            for work in works:
+                task = await jarvis.run(work)
+                assert type(task.data) is StopIteration
+                assert "raised by ." in task.data.__notes__[0]
+
+    trio.run(main)
+
+
+def test_a_note_is_added_once() -> None:
+    """SPEC 4.3: also to an exception that each attempt raises again."""
+    error = Sulk("the same")
+
+    async def action() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    async def main(jarvis: Majordomo) -> None:
+        assert (await jarvis.run(action)).attempts == 4
+        assert len(error.__notes__) == 1
+
+    run_with(main)
 
 
 # Signals
@@ -587,6 +624,27 @@ def test_a_failure_beside_a_fatal_one_in_a_nursery() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         run_with(main)
     assert caught.group_contains(SystemExit, match="3")
+
+
+def test_a_failure_beside_a_fatal_one_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """SPEC 4.9: it can't be the result of a task that ends as cancelled."""
+
+    async def raise_it(error: BaseException) -> None:
+        raise error
+
+    async def action() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(raise_it, Sulk("beside"))
+            nursery.start_soon(raise_it, KeyboardInterrupt())
+
+    async def main(jarvis: Majordomo) -> None:
+        jarvis.add_task(action)
+
+    with pytest.raises(BaseExceptionGroup):
+        run_with(main)
+    assert "Sulk('beside')" in caplog.messages[-1]
 
 
 def test_cancelled_from_outside_is_not_swallowed() -> None:

@@ -225,11 +225,11 @@ def test_an_option_too_large_for_a_float(
     ("name", "near"),
     [
         ("retires", "did you mean retries=?"),
-        ("retry", "did you mean retries=?"),
+        ("retry", "did you mean retry_on=?"),
         ("keep_alive", "did you mean keepalive=?"),
         ("runer", "did you mean runner=?"),
         ("contxt", "did you mean context=?"),
-        ("url", "keepalive, retries, runner, id, context"),
+        ("url", "keepalive, retries, retry_on, backoff, attempt_timeout"),
     ],
 )
 def test_a_misspelt_option(caller: str, name: str, near: str) -> None:
@@ -522,6 +522,21 @@ def test_a_huge_max_workers() -> None:
         return await jarvis.get_task_data(fetch, 1)
 
     assert run_with(body, max_workers=10**400) == 1
+
+
+def test_a_block_that_is_entered_twice() -> None:
+    """Each block needs a start_majordomo() of its own; the outer goes on: SPEC 7.1."""
+
+    async def main() -> None:
+        block = start_majordomo()
+        async with block as jarvis:
+            with pytest.raises(RuntimeError) as caught:
+                async with block:
+                    raise AssertionError("it was entered")
+            assert_said(caught.value, "entered before", "start_majordomo() of its own")
+            assert await jarvis.get_task_data(fetch, 1) == 1
+
+    trio.run(main)
 
 
 @pytest.mark.parametrize("options", [{"max_worker": 3}, {"workers": 3}])
@@ -999,7 +1014,7 @@ def test_drain_inside_an_action() -> None:
     async def action(jarvis: Majordomo) -> str:
         with pytest.raises(RuntimeError) as caught:
             await jarvis.drain()
-        assert_said(caught.value, "the one", "outside the actions", "stop()")
+        assert_said(caught.value, "the one", "outside the tasks", "stop()")
         return "fine"
 
     async def body(jarvis: Majordomo) -> int:

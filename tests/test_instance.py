@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import traceback
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -164,6 +165,47 @@ def test_cancelled_while_the_block_waits() -> None:
     assert run(main) == "cancelled, cancelled"
 
 
+def test_who_waits_in_a_cancelled_block_gets_a_result() -> None:
+    """SPEC 7.1, 7.2: no receiver hangs, shielded or not, whatever was queued."""
+
+    async def main() -> None:
+        with trio.CancelScope() as outer:
+            async with start_majordomo(max_workers=1) as jarvis:
+                channels = [jarvis.add_task(saves_and_sleeps) for _ in range(3)]
+                await trio.testing.wait_all_tasks_blocked()
+                outer.cancel()
+                with trio.CancelScope(shield=True):
+                    tasks = [await channel.receive() for channel in channels]
+                    assert [task.status for task in tasks] == ["cancelled"] * 3
+                    with pytest.raises(MajordomoStopped, match="from outside"):
+                        jarvis.add_task(value, "too late")
+        assert outer.cancelled_caught
+
+    run(main)
+
+
+def test_cleanup_that_waits_in_a_cancelled_block() -> None:
+    """SPEC 7.1: an action may wait, shielded, for another task; it gets its end."""
+    seen: list[str] = []
+
+    async def action(other: list[ResultChannel[None]]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                seen.append((await other[0].receive()).status)
+
+    async def main() -> None:
+        channels: list[ResultChannel[None]] = []
+        with trio.move_on_after(1):
+            async with start_majordomo(max_workers=1) as jarvis:
+                jarvis.add_task(action, channels)
+                channels.append(jarvis.add_task(saves_and_sleeps))
+
+    run(main)
+    assert seen == ["cancelled"]
+
+
 def test_no_failure_harms_a_sibling() -> None:
     """SPEC 7.1: a failed task cancels neither the others nor the instance."""
 
@@ -306,6 +348,28 @@ def test_stop_before_a_task_has_started() -> None:
     assert starts == []
 
 
+def test_stop_cuts_the_stage_of_a_declared_success() -> None:
+    """SPEC 7.2: a task that was cancelled stays so, also if its action has its end."""
+
+    async def declares() -> str:
+        try:
+            await trio.sleep_forever()
+        finally:
+            success("declared")
+
+    async def slow(data: str) -> str:
+        await trio.sleep(math.inf)
+        return data
+
+    async def main(jarvis: Majordomo) -> None:
+        channel = jarvis.add_task(job(declares).post(slow))
+        await trio.testing.wait_all_tasks_blocked()
+        jarvis.stop()
+        assert (await channel.receive()).status == "cancelled"
+
+    run_with(main)
+
+
 def test_stop_cuts_an_async_stage() -> None:
     """SPEC 7.2: a pipeline that waits is cancelled as an action is."""
 
@@ -393,6 +457,49 @@ def test_drain_inside_an_action_of_the_instance() -> None:
             assert is_success(await one.run(drains, two))
 
     run(main)
+
+
+def test_drain_inside_a_stage() -> None:
+    """SPEC 7.3: a stage works for its task, which drain would wait for."""
+
+    async def main(jarvis: Majordomo) -> None:
+        async def stage(data: str) -> str:
+            await jarvis.drain()
+            return data
+
+        task = await jarvis.run(job(value, "x", id="x").post(stage))
+        assert isinstance(task.data, RuntimeError)
+        assert "drain() was called inside x" in str(task.data)
+
+    run_with(main)
+
+
+def test_drain_inside_an_instance_inside_an_action() -> None:
+    """SPEC 7.3: an action of the inner instance works for the outer one's too."""
+
+    async def main(jarvis: Majordomo) -> None:
+        async def opens_another() -> None:
+            async with start_majordomo() as inner:
+                await inner.get_task_data(jarvis.drain, retries=0)
+
+        task = await jarvis.run(opens_another, retries=0, id="outer")
+        assert "drain() was called inside outer" in repr(task.data)
+
+    run_with(main)
+
+
+def test_drain_from_a_thread_of_an_action() -> None:
+    """SPEC 7.3: nor may its thread wait for itself."""
+
+    def action(jarvis: Majordomo) -> None:
+        trio.from_thread.run(jarvis.drain)
+
+    async def main() -> None:
+        async with start_majordomo() as jarvis:
+            task = await jarvis.run(action, jarvis, retries=0, id="threaded")
+            assert "drain() was called inside threaded" in repr(task.data)
+
+    trio.run(main)
 
 
 # 7.5, 7.6 Channels
@@ -591,6 +698,20 @@ def test_a_second_task_of_a_name_is_rejected() -> None:
     run_with(main)
 
 
+def test_a_fresh_name_is_a_name_too() -> None:
+    """SPEC 7.8: one that was not given is refused to others all the same."""
+
+    async def main(jarvis: Majordomo) -> None:
+        running, queued = (jarvis.add_task(trio.sleep, 1) for _ in range(2))
+        for channel in (running, queued):
+            task = await jarvis.run(value, "x", id=channel.id)
+            assert task.status == "rejected"
+        await queued.receive()
+        assert await jarvis.get_task_data(value, "x", id=queued.id) == "x"
+
+    run_with(main, max_workers=1)
+
+
 def test_a_name_is_held_over_restarts_and_pipelines() -> None:
     """SPEC 7.8: until the task has ended."""
 
@@ -655,6 +776,64 @@ def test_a_failure_that_was_received_is_not(
     run_with(main)
     gc.collect()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("action", [fails, trio.sleep_forever])
+def test_a_receiver_that_gave_up_has_received_nothing(
+    action: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """SPEC 7.5: the failure, or the timeout, is logged as one that nobody received."""
+
+    async def slow() -> None:
+        await trio.sleep(2)
+        await action()
+
+    async def main(jarvis: Majordomo) -> None:
+        channel = jarvis.add_task(slow, retries=0)
+        with trio.move_on_after(1):
+            await channel.receive()
+
+    run_with(main)
+    gc.collect()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+
+
+def test_a_handler_that_raises_loses_no_task(
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """SPEC 7.2, 11.1: every task ends, whatever becomes of what is logged of it."""
+
+    def broken(record: logging.LogRecord) -> None:
+        raise ValueError(f"can't write {record.name}")
+
+    handler, logger = logging.Handler(), logging.getLogger("majordomo2")
+    handler.emit = broken  # type: ignore[method-assign]
+    caplog.set_level(logging.INFO, "majordomo2")
+    monkeypatch.setattr(logger, "handlers", [handler])
+
+    async def main(jarvis: Majordomo) -> None:
+        assert (await jarvis.run(fails, retries=1)).attempts == 2
+        assert (await jarvis.run(trio.sleep_forever, retries=1)).attempts == 2
+
+    run_with(main)
+    assert capsys.readouterr().err.count("ValueError: can't write majordomo2") == 4
+
+
+def test_the_log_of_a_parallel_task(caplog: pytest.LogCaptureFixture) -> None:
+    """SPEC 11.1: it ends too, and says how many of its subtasks did not succeed."""
+
+    async def rejects(number: int) -> None:
+        raise Sulk(number)
+
+    async def main(jarvis: Majordomo) -> None:
+        await jarvis.run(job(rejects, 1, 2, parallel=True, retries=0, id="x"))
+
+    run_with(main)
+    name = rejects.__qualname__
+    end = f"x ({name}) ended as failure: 2 of 2 subtasks did not succeed"
+    assert caplog.messages[-1] == end
 
 
 def test_the_traceback_in_the_log_begins_in_the_action(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pytest
 import trio
-from hypothesis import given, strategies as st
 
 from majordomo2 import (
     Majordomo,
-    Task,
     TaskFailed,
     current_task,
     is_mixed,
@@ -206,30 +204,3 @@ def test_success_inside_a_subtask() -> None:
         assert (await jarvis.run(job(action, 1, 2, parallel=True))).data == [10, 2]
 
     run_with(main)
-
-
-@given(
-    numbers=st.lists(st.integers()),
-    workers=st.integers(1, 5) | st.just(float("inf")),
-    unwrap=st.booleans(),
-)
-def test_parallel_equals_serial(
-    numbers: list[int], workers: float, *, unwrap: bool
-) -> None:
-    """SPEC 6.1: for a function of one argument, whatever the number of workers."""
-
-    async def square(number: int) -> int:
-        await trio.sleep(abs(number) % 4)
-        return number * number
-
-    async def main(jarvis: Majordomo) -> None:
-        serial = [await jarvis.get_task_data(square, number) for number in numbers]
-        work = (
-            job(square, numbers, parallel=True, unwrap=True)
-            if unwrap
-            else job(square, *numbers, parallel=True)
-        )
-        parallel: Task[list[int]] = Task(await jarvis.get_task_data(work))
-        assert parallel.data == serial
-
-    run_with(main, max_workers=workers)

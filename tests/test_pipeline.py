@@ -412,6 +412,27 @@ def test_flatten_keeps_lists_and_touches_nothing_else(data: object) -> None:
     assert found.data == textbook(data)
 
 
+def test_flatten_has_no_limit_to_its_depth() -> None:
+    """Lists in lists and tasks in tasks, ten thousand deep: SPEC 5.4."""
+    deep: object = 1
+    for _ in range(10_000):
+        deep = [Task(Task(deep))]
+    flat = untyped(flatten_nested_tasks)(Task(deep)).data
+    for _ in range(10_000):
+        [flat] = flat
+    assert flat == 1
+
+
+def test_a_list_that_contains_itself() -> None:
+    """It has no end to come to, and says so; the same list twice is no circle: SPEC 5.4."""
+    circle: list[object] = [1]
+    circle.append(Task(circle))
+    with pytest.raises(ValueError, match="contains itself"):
+        untyped(flatten_nested_tasks)(Task(circle))
+    twice = [Task(1)]
+    assert untyped(flatten_nested_tasks)(Task([twice, twice])).data == [[1], [1]]
+
+
 @given(data=nested)
 @thorough
 def test_flatten_is_idempotent(data: object) -> None:

@@ -8,8 +8,9 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal
+from unittest.mock import AsyncMock
 
 import pytest
 import trio
@@ -83,6 +84,16 @@ def test_auto_runs_async_functions_in_the_trio_run(
 
     async def main(jarvis: Majordomo) -> None:
         assert (await jarvis.run(action)).data == thread_name()
+
+    run_with(main)
+
+
+def test_auto_runs_what_is_marked_as_async() -> None:
+    """SPEC 9.1: whatever `inspect.iscoroutinefunction` takes for one."""
+    mock: Callable[[], Awaitable[int]] = AsyncMock(return_value=3)
+
+    async def main(jarvis: Majordomo) -> None:
+        assert await jarvis.get_task_data(mock) == 3
 
     run_with(main)
 
@@ -313,6 +324,36 @@ def test_cancelled_from_outside_abandons_threads() -> None:
 
     trio.run(main)
     release.set()
+
+
+def test_a_thread_that_has_ended_is_not_cut_off() -> None:
+    """SPEC 4.5, 4.11: it has returned, though the blocked event loop hears of it late."""
+    runs: list[int] = []
+    begun, blocked, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def action() -> str:
+        runs.append(1)
+        begun.set()
+        blocked.wait(PATIENCE)
+        ended.set()
+        return "returned"
+
+    def block() -> None:
+        """Holds up the event loop until the thread has ended and its period is over."""
+        blocked.set()
+        assert ended.wait(PATIENCE)
+        threading.Event().wait(1.1)
+
+    async def main() -> None:
+        async with start_majordomo() as jarvis:
+            channel = jarvis.add_task(action, keepalive=1)
+            assert await trio.to_thread.run_sync(begun.wait, PATIENCE)
+            await jarvis.run(block, runner="inline")
+            task = await channel.receive()
+            assert (task.status, task.data, task.attempts) == ("success", "returned", 1)
+
+    trio.run(main)
+    assert runs == [1]
 
 
 def test_pings_from_a_thread_move_the_deadline() -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 
+from .._errors import Raised
 from .._runner import Attempt
 
 
 def call(attempt: Attempt) -> object:
     """Start the attempt here and now, and return what its function returns."""
     attempt.start()
-    value = attempt.action(*attempt.args)
+    try:
+        value = attempt.action(*attempt.args)
+    except StopIteration as error:
+        raise Raised(error) from None
     if inspect.iscoroutine(value):
         value.close()
         # Final: the function would return a coroutine each time.

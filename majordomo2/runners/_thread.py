@@ -63,6 +63,8 @@ class ThreadRunner:
         thread.inbox.put(given)
 
         def abandon(_: RaiseCancelT) -> Abort:
+            if given.answered:  # it has returned, and what it returned is on its way
+                return Abort.FAILED
             given.task = None
             thread.scope.cancel()
             attempt.leave_running()
@@ -132,12 +134,22 @@ class _Call:
 
     Attributes:
         task: The Trio task that waits; None if it waits no longer.
+        answered: Has the function ended?
     """
 
-    __slots__ = ("_attempt", "_context", "_error", "_token", "_value", "task")
+    __slots__ = (
+        "_attempt",
+        "_context",
+        "_error",
+        "_token",
+        "_value",
+        "answered",
+        "task",
+    )
 
     def __init__(self, attempt: Attempt) -> None:
         self.task: trio.lowlevel.Task | None = current_task()
+        self.answered = False
         self._attempt = attempt
         self._context = copy_context()
         self._token = current_trio_token()
@@ -151,6 +163,7 @@ class _Call:
             self._value = self._context.run(call, self._attempt)
         except BaseException as error:
             self._error = error
+        self.answered = True
         with suppress(trio.RunFinishedError):  # long abandoned
             self._token.run_sync_soon(self._deliver)
 
