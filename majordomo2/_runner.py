@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NoReturn, Protocol, TypeAlias, runtime_checkable
 
-RunnerName: TypeAlias = Literal["auto", "async", "inline", "thread"]
+RunnerName: TypeAlias = Literal["auto", "async", "inline", "thread", "process"]
 
 
 class Attempt(Protocol):
