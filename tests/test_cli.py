@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import logging
@@ -22,12 +23,15 @@ import trio.testing
 from typer.testing import CliRunner
 
 import majordomo2
-from majordomo2._cli import _inputs, _report, _run, main
+from majordomo2._cli import _cause, _inputs, _run, main
 from majordomo2._cli._command import app
 
 FUNCTIONS = """
 import dataclasses
+import functools
+import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -112,6 +116,14 @@ def hang(x):
     return x
 
 
+async def hang_async(x):
+    await trio.sleep_forever()
+
+
+def spin_shortly(x):
+    failure("not silent: this one has to return")
+
+
 def spin(x):
     print("spins", flush=True)
     while True:
@@ -120,6 +132,52 @@ def spin(x):
 
 async def generator(x):
     yield x
+
+
+def two(a, b):
+    return a
+
+
+two_fixed = functools.partial(two, b=3)
+
+
+def giving(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function("given", *args)
+
+    return wrapper
+
+
+@giving
+def given(what, x):
+    return what + " " + x
+
+
+@giving
+async def given_async(what, x):
+    return what + " " + x
+
+
+def read(x):
+    return json.loads(x)
+
+
+async def ask(name):
+    raise ConnectionError("refused by " + name)
+
+
+async def ask_all(names):
+    async with trio.open_nursery() as nursery:
+        for name in names.split(","):
+            nursery.start_soon(ask, name)
+
+
+def deep_group(x):
+    error = LookupError("deep")
+    for _ in range(10_000):
+        error = ExceptionGroup("outer", [error])
+    raise error
 
 
 class Unspeakable(Exception):
@@ -132,6 +190,11 @@ def unspeakable(x):
 """
 
 Line: TypeAlias = dict[str, object]
+
+
+def place(text: str) -> str:
+    """Where this text stands first, as the summary says it."""
+    return f"(at functions.py:{FUNCTIONS.partition(text)[0].count(chr(10)) + 1})"
 
 
 @dataclass(frozen=True)
@@ -262,6 +325,18 @@ def test_attributes_of_classes_and_builtins(call: Call) -> None:
     assert call("fractions:Fraction", "1/2").lines[0]["data"] == "Fraction(1, 2)"
 
 
+def test_functions_of_one_argument(call: Call) -> None:
+    """A partial is one; so is a decorated function that the decorator gives more."""
+    assert call("functions:two_fixed", "a").lines[0]["data"] == "a"
+    assert call("functions:given", "a").lines[0]["data"] == "given a"
+
+
+def test_a_decorated_async_function(call: Call) -> None:
+    """`--runner async` also takes an async function in a plain decorator's wrapper."""
+    done = call("functions:given_async", "a", "--runner", "async")
+    assert done.lines[0]["data"] == "given a"
+
+
 def test_options_reach_the_tasks(call: Call) -> None:
     """Retries and the keepalive period are those given (SPEC 4.3, 4.4)."""
     done = call("functions:refuse", "bad", "--retries", "1")
@@ -293,7 +368,85 @@ def test_failures(call: Call) -> None:
     assert "data" not in bad
     counts, failure = done.err.splitlines()
     assert counts == "2 inputs: 1 success, 1 failure"
-    assert failure == f"  {bad['id']} bad: failure: LookupError: refused\\nbad"
+    said = f"bad: failure: LookupError: refused\\nbad {place('raise LookupError')}"
+    assert failure == f"  {bad['id']} {said}"
+
+
+def test_the_place_is_in_the_users_code(call: Call, folder: Path) -> None:
+    """The summary says where the user's code was, and not the library's (SPEC 11.4)."""
+    done = call("functions:read", "{", "--retries", "0")
+    assert place("return json") in done.err
+    assert "at " not in str(done.lines[0]["error"])
+    installed = folder / "site-packages"
+    installed.mkdir()
+    (installed / "other.py").write_text("def f(x):\n    raise LookupError\n")
+    sys.path.insert(0, str(installed))
+    done = call("other:f", "a", "--retries", "0")
+    assert "LookupError (at other.py:2)" in done.err
+
+
+def test_a_place_outside_of_the_path() -> None:
+    """A file in no folder of the path for imports is named in full."""
+    code = compile("raise LookupError", "/nowhere/a.py", "exec")
+    with pytest.raises(LookupError) as caught:
+        exec(code)  # noqa: S102 - our own, for its file name
+    assert _cause.cause_and_place(caught.value) == "LookupError (at /nowhere/a.py:1)"
+
+
+def test_no_place(call: Call) -> None:
+    """What no Python code raised has no place."""
+    done = call("builtins:int", "x", "--retries", "0")
+    assert done.err.endswith("with base 10: 'x'\n")
+
+
+def test_what_is_in_a_group(call: Call) -> None:
+    """Of a group the exceptions in it are said, and the place of one (SPEC 11.4)."""
+    done = call("functions:ask_all", "a", "b,b", "--retries", "0")
+    said = "Exceptions from Trio nursery: ConnectionError: refused by a"
+    one, two = done.lines
+    assert one["error"] == {"type": "ExceptionGroup", "message": said}
+    assert str(two["error"]).count("ConnectionError: refused by b") == 2
+    assert f"failure: ExceptionGroup: {said} {place('raise Conn')}" in done.err
+
+
+def test_large_groups(call: Call) -> None:
+    """Of a group with many exceptions the first five are said; it may be deep."""
+    done = call("functions:ask_all", "a,a,a,a,a,a", "--retries", "0")
+    assert str(done.lines[0]["error"]).count("refused by a") == 5
+    assert "; …" in str(done.lines[0]["error"])
+    done = call("functions:deep_group", "a", "--retries", "0")
+    assert "ExceptionGroup: outer: LookupError: deep" in done.err
+
+
+HINT = "give fewer --workers, or a longer --keepalive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hinted"),
+    [
+        ("functions:hang hang", True),
+        ("functions:hang hang --runner thread", True),
+        ("functions:hang hang --workers 1", False),
+        ("functions:hang_async a", False),
+        ("functions:spin_shortly a --runner inline", False),
+        ("functions:refuse bad", False),
+    ],
+)
+def test_hint_for_threads_that_compute(
+    call: Call, arguments: str, hinted: bool
+) -> None:
+    """After timeouts of a plain function in several threads (SPEC 11.4).
+
+    They share the interpreter, so each that computes is slower, and longer silent.
+    """
+    done = call(*arguments.split(), "--retries", "0", "--keepalive", "0.05")
+    assert (HINT in done.err) is hinted
+
+
+def test_statuses_in_one_order(call: Call) -> None:
+    """The summary has the statuses in an order of its own, not that of the inputs."""
+    done = call("functions:refuse", "bad", "good", "--retries", "0")
+    assert done.err.startswith("2 inputs: 1 success, 1 failure\n")
 
 
 def test_first_failures(call: Call) -> None:
@@ -330,13 +483,19 @@ def test_an_error_that_cannot_be_said(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "cause"),
+    ("name", "cause", "text"),
     [
-        ("leave", "SystemExit: 3, raised for the input leave"),
-        ("interrupted", "KeyboardInterrupt, raised for the input leave"),
+        ("leave", "SystemExit: 3 PLACE, raised for the input leave", "sys.exit"),
+        (
+            "interrupted",
+            "KeyboardInterrupt PLACE, raised for the input leave",
+            "raise KeyboardInterrupt",
+        ),
     ],
 )
-def test_what_is_no_failure_ends_the_run(call: Call, name: str, cause: str) -> None:
+def test_what_is_no_failure_ends_the_run(
+    call: Call, name: str, cause: str, text: str
+) -> None:
     """SystemExit and the like cancel the rest; all have their line (SPEC 4.9)."""
     done = call(f"functions:{name}", "leave", "b", "c", "--workers", "1")
     assert done.status == 1
@@ -344,7 +503,7 @@ def test_what_is_no_failure_ends_the_run(call: Call, name: str, cause: str) -> N
     assert [line["input"] for line in done.lines] == ["leave", "b", "c"]
     counts, last = done.err.splitlines()
     assert counts == "3 inputs: 3 cancelled"
-    assert last == f"stopped: the function raised {cause}"
+    assert last == f"stopped: the function raised {cause}".replace("PLACE", place(text))
 
 
 def test_inputs_that_were_never_added(
@@ -377,6 +536,10 @@ def test_an_error_of_our_own_is_not_hidden() -> None:
         ("[None, 'null']", [None, "null"]),
         ("2**100", 2**100),
         ("{1: (2, 3)}", {"1": [2, 3]}),
+        ("{3}", [3]),
+        ("pathlib.Path('/a')", "/a"),
+        ("[pathlib.PurePath('\\udcff'), None]", ["\\udcff", None]),
+        ("{pathlib.Path('a'): 1}", {"a": 1}),
         (
             "dataclasses.make_dataclass('P', ['x'])(x=__import__('datetime').date.min)",
             {"x": "0001-01-01"},
@@ -395,6 +558,9 @@ def test_data_as_json(call: Call, expression: str, data: object) -> None:
     [
         ("object", "<class 'object'>"),
         ("[1j]", "[1j]"),
+        ("b'abc'", "b'abc'"),
+        ("[bytearray(b'a')]", "[bytearray(b'a')]"),
+        ("{1: 2, '1': 3}", "{1: 2, '1': 3}"),
         ("float('nan')", "nan"),
         ("{'a': [float('-inf'), None]}", "{'a': [-inf, None]}"),
         ("{(1, 2): 3}", "{(1, 2): 3}"),
@@ -423,6 +589,13 @@ def test_data_as_repr(call: Call, expression: str, text: str) -> None:
     assert (line["data"], line["repr"]) == (text, True)
 
 
+def test_json_that_is_none(call: Call) -> None:
+    """What says of itself that it is JSON is not believed: each line is one."""
+    line = call("functions:value", "__import__('msgspec').Raw(b'no\\njson')").lines[0]
+    assert line["repr"] is True
+    assert str(line["data"]).startswith("<msgspec.Raw")
+
+
 def test_what_is_not_unicode(folder: Path, call: Call) -> None:
     """An input that isn't UTF-8 reaches the function, and its line is valid JSON."""
     name = os.fsdecode(b"\xff\n")
@@ -435,7 +608,7 @@ def test_what_is_not_unicode(folder: Path, call: Call) -> None:
 
 def test_long_causes_are_cut() -> None:
     """A cause of any length takes one line of the summary."""
-    assert _report.in_a_line("x" * 10_000) == "x" * _report.LONGEST + "…"
+    assert _cause.in_a_line("x" * 10_000) == "x" * _cause.LONGEST + "…"
 
 
 # Inputs
@@ -522,6 +695,13 @@ def test_output(folder: Path, call: Call) -> None:
     assert (done.status, done.out) == (0, "")
     lines = lines_of((folder / "out.jsonl").read_text())
     assert [line["data"] for line in lines] == ["a", "b"]
+
+
+def test_dashes(call: Call) -> None:
+    """`--output -` is standard output; the input - is a string as any other."""
+    done = call("functions:echo", "-", "--output", "-")
+    assert (done.status, done.lines[0]["data"]) == (0, "-")
+    assert call("functions:echo", "--", "-x").lines[0]["data"] == "-x"
 
 
 def test_only_lines_on_standard_output(folder: Path) -> None:
@@ -686,6 +866,26 @@ def test_broken_pipe_after_ctrl_c(call: Call, monkeypatch: pytest.MonkeyPatch) -
     assert done.err.startswith("0 inputs\n")
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_sigterm(folder: Path, call: Call, inside: bool) -> None:
+    """SIGTERM ends it as Ctrl-C does, with the status 143 (SPEC 11.4)."""
+    if inside:
+        before = signal.getsignal(signal.SIGTERM)
+        expression = "__import__('signal').raise_signal(15)"
+        done = call("functions:value", expression, "'b'", "--runner", "inline")
+        assert signal.getsignal(signal.SIGTERM) is before
+    else:
+        arguments = ["functions:hang", "hang", "b", "--keepalive", "inf"]
+        with process(folder, *arguments) as child:
+            assert stream_of(child.stderr).readline() == "hangs\n"
+            child.terminate()
+            done = finished(child)
+        assert done.lines[0]["status"] == "cancelled"
+    assert done.status == 143
+    assert len(done.lines) == 2
+    assert done.err.startswith("2 inputs: ")
+
+
 # Wrong usage
 
 
@@ -703,14 +903,30 @@ def test_broken_pipe_after_ctrl_c(call: Call, monkeypatch: pytest.MonkeyPatch) -
         ("broken:f a", "importing broken raised SyntaxError"),
         ("needy:f a", "importing needy raised ModuleNotFoundError: No module named"),
         ("leaving:f a", "importing leaving raised SystemExit: 4"),
-        ("functions:generator a", "async generator"),
-        ("functions:echo_async a --runner thread", "takes a plain function"),
-        ("functions:echo_async a --runner inline", "takes a plain function"),
+        ("needy:f a", "named 'nowhere_to_be_found' (at needy.py:1)"),
+        ("functoins:f a", "there is no module functoins: did you mean functions?"),
+        ("pkg.mdo:f a", "there is no module pkg.mdo: did you mean pkg.mod?"),
+        ("functions.py:echo a", "no module functions.py: did you mean functions?"),
+        ("./functions:echo a", "write the module with dots"),
+        (".functions:echo a", "write the module with dots"),
+        ("functions:generator a", "'FUNCTION': functions:generator is an async gen"),
+        ("functions:two a", "functions:two(a, b) can't be called with one argument"),
+        ("functions:Tool a", "functions:Tool() can't be called with one argument"),
+        (
+            "functions:echo_async a --runner thread",
+            "'--runner': thread takes a plain function, and functions:echo_async is",
+        ),
+        ("functions:echo_async a --runner inline", "inline takes a plain function"),
+        (
+            "functions:echo a --runner async",
+            "'--runner': async takes an async function, and functions:echo is a plain",
+        ),
         ("functions:echo", "there are none: give some, or --stdin"),
+        ("functions:echo --files", "there are none: give paths or globs"),
+        ("functions:echo --files -", "no file -: for standard input write --stdin"),
         ("functions:echo a --stdin", "leave INPUTS out"),
         ("functions:echo --files --stdin", "leave --files out"),
         ("functions:echo --stdin", "there were no inputs: it held no line"),
-        ("functions:echo --files", "there are none"),
         ("functions:echo --files nowhere.txt", "there is no file nowhere.txt"),
         ("functions:echo --files sub", "sub is a folder: write 'sub/**/*'"),
         ("functions:echo --files *.nothing", "no file matches *.nothing"),
@@ -725,7 +941,11 @@ def test_broken_pipe_after_ctrl_c(call: Call, monkeypatch: pytest.MonkeyPatch) -
         ("functions:echo a --keepalive nan", "0 seconds or more, not nan"),
         ("functions:echo a --keepalive -0.1", "0 seconds or more, not -0.1"),
         ("functions:echo a --keepalive abc", "0 seconds or more, not abc"),
-        ("functions:echo a --runner process", "'process' is not one of"),
+        (
+            "functions:echo a --runner process",
+            "'--runner': it must be auto, async, inline or thread, not process",
+        ),
+        ("functions:echo a --runner thred", "not thred: did you mean thread?"),
         ("functions:echo a --nonsense", "--nonsense"),
         ("", "FUNCTION"),
     ],
@@ -733,6 +953,9 @@ def test_broken_pipe_after_ctrl_c(call: Call, monkeypatch: pytest.MonkeyPatch) -
 def test_wrong_usage(folder: Path, call: Call, arguments: str, said: str) -> None:
     """It says what is wrong and what to do; status 2; no line (SPEC 11.4)."""
     (folder / "sub").mkdir()
+    (folder / "pkg").mkdir()
+    (folder / "pkg" / "__init__.py").touch()
+    (folder / "pkg" / "mod.py").touch()
     (folder / "broken.py").write_text("def")
     (folder / "needy.py").write_text("import nowhere_to_be_found")
     (folder / "leaving.py").write_text("raise SystemExit(4)")
@@ -755,6 +978,30 @@ def test_closed_streams(folder: Path, name: str, arguments: list[str]) -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "the stream is closed" in done.stderr
+
+
+# Help
+
+
+def test_bare_command_shows_help() -> None:
+    """Without arguments it shows what there is (SPEC 11.4)."""
+    done = CliRunner().invoke(app, [])
+    assert "Commands:" in done.output
+    assert "run" in done.output
+
+
+def test_version() -> None:
+    """`--version` says the version that is installed."""
+    done = CliRunner().invoke(app, ["--version"])
+    version = importlib.metadata.version("majordomo2")
+    assert (done.exit_code, done.stdout) == (0, f"majordomo2 {version}\n")
+
+
+def test_help_warns_of_threads_that_compute() -> None:
+    """The help of `--workers` and `--keepalive` says what threads can't do."""
+    said = " ".join(CliRunner().invoke(app, ["run", "--help"]).stdout.split())
+    assert "those that compute take turns" in said
+    assert "Threads that compute need longer, or fewer --workers." in said
 
 
 # The process

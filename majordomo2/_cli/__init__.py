@@ -1,9 +1,11 @@
 """The command line: `majordomo2 run package.module:function INPUTS`.
 
-_report   how a result, and the whole, is said
-_inputs   what the function is called with
-_run      the function over the inputs, in a Trio run
-_command  the command, its options and their checks
+_cause     what an exception says, and where it was raised
+_report    how a result, and the whole, is said
+_inputs    what the function is called with
+_function  the function, found by its name
+_run       the function over the inputs, in a Trio run
+_command   the command, its options and their checks
 """
 
 from __future__ import annotations

@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
+import importlib.metadata
+import io
 import logging
 import math
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, BinaryIO, TextIO, TypeAlias, cast
+from typing import Annotated, BinaryIO, TextIO, TypeAlias
 
 import trio
 import typer
 
-from .. import TaskOptions, job
+from .. import TaskOptions
+from .._options import RUNNER_NAMES
+from .._runner import RunnerName
+from ._cause import cause_and_place, in_a_line
+from ._function import check_runner, load
 from ._inputs import LineReader, paths
-from ._report import cause_of, in_a_line
 from ._run import Plan, Run
 
 # As Python's own thread pools: enough for functions that wait, no crowd on a small
 # machine, and no flood for the servers that they may ask.
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 
-INTERRUPTED = 128 + 2  # as a shell says it of SIGINT
-BROKEN_PIPE = 128 + 13  # and of SIGPIPE
+SIGNAL = 128  # and its number, as a shell says it of a process that a signal ended
+BROKEN_PIPE = SIGNAL + 13  # SIGPIPE
 
 app = typer.Typer(
     add_completion=False,
+    no_args_is_help=True,
     rich_markup_mode=None,  # errors in plain lines, not in frames that break them
     pretty_exceptions_enable=False,
 )
-
-
-class RunnerChoice(StrEnum):
-    """The names of the runners, for typer."""
-
-    AUTO = "auto"
-    ASYNC = "async"
-    INLINE = "inline"
-    THREAD = "thread"
 
 
 def _seconds(text: str) -> float:
@@ -73,6 +68,24 @@ def _retries(text: str) -> float:
     return _whole(text, least=0)
 
 
+def _runner(text: str) -> RunnerName:
+    for name in RUNNER_NAMES:
+        if text == name:
+            return name
+    near = difflib.get_close_matches(text, RUNNER_NAMES, n=1)
+    hint = f": did you mean {near[0]}?" if near else ""
+    raise typer.BadParameter(f"it must be {_OR}, not {text}{hint}")
+
+
+_OR = " or ".join([", ".join(RUNNER_NAMES[:-1]), RUNNER_NAMES[-1]])
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"majordomo2 {importlib.metadata.version('majordomo2')}")
+        raise typer.Exit
+
+
 FunctionName: TypeAlias = Annotated[
     str,
     typer.Argument(
@@ -84,7 +97,8 @@ Inputs: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="INPUTS",
-        help="What the function is called with, one at a time.",
+        help="What the function is called with, one at a time: strings as they are, "
+        "also a lone -. Before inputs that begin with - write --.",
         show_default=False,
     ),
 ]
@@ -92,19 +106,26 @@ Files: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--files",
-        help="INPUTS are paths and globs (** too), and the function gets a "
-        "pathlib.Path each.",
+        help="Take INPUTS as paths and globs (** too); the function gets a pathlib.Path "
+        "each.",
     ),
 ]
 Stdin: TypeAlias = Annotated[
-    bool, typer.Option("--stdin", help="Read one input a line, as they come.")
+    bool,
+    typer.Option(
+        "--stdin",
+        help="Take the lines of standard input as inputs, each as soon as it comes.",
+    ),
 ]
 Workers: TypeAlias = Annotated[
     float,
     typer.Option(
         parser=_workers,
         metavar="N",
-        help="How many at once: 4 more than there are processors, 32 at most.",
+        help="How many calls run at once; inf: no limit. Plain functions run in "
+        "threads: those that wait do so together, but those that compute take turns, "
+        "so more of them are slower each and not faster together.",
+        show_default=f"{WORKERS} here: processors + 4, at most 32",
     ),
 ]
 Retries: TypeAlias = Annotated[
@@ -112,8 +133,8 @@ Retries: TypeAlias = Annotated[
     typer.Option(
         parser=_retries,
         metavar="N",
-        help="Restarts of a function that raises or falls silent: as many as the "
-        "library's default.",
+        help="How often a call that raises or falls silent is started again; inf: for "
+        "ever.",
     ),
 ]
 Keepalive: TypeAlias = Annotated[
@@ -121,24 +142,40 @@ Keepalive: TypeAlias = Annotated[
     typer.Option(
         parser=_seconds,
         metavar="SECONDS",
-        help="Silence after which it is cut off: the library's default.",
+        help="How long a call may be silent before it is cut off; inf: for ever. "
+        "keepalive() and update_data() of majordomo2 are signs of life. Threads that "
+        "compute need longer, or fewer --workers.",
     ),
 ]
 Runner: TypeAlias = Annotated[
-    RunnerChoice,
+    RunnerName,
     typer.Option(
-        help="Where it runs. auto: an async function in the event loop, a plain one in "
-        "a thread."
+        parser=_runner,
+        metavar="|".join(RUNNER_NAMES),
+        help="Where the calls run. thread: each in a thread. async: in the event loop. "
+        "inline: in the event loop, one after the other. auto: async for an async "
+        "function, thread for a plain one.",
     ),
 ]
 Output: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Write the lines there, not to standard output."),
+    str | None,
+    typer.Option(
+        metavar="FILE", help="Write the lines to this file; - is standard output."
+    ),
+]
+Version: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_show_version,
+        is_eager=True,
+        help="Show the version and exit.",
+    ),
 ]
 
 
 @app.callback()
-def majordomo2() -> None:
+def majordomo2(*, version: Version = False) -> None:
     """Supervise functions that may fail or hang."""
 
 
@@ -152,7 +189,7 @@ def run(
     workers: Workers = WORKERS,
     retries: Retries = 3,
     keepalive: Keepalive = 5,
-    runner: Runner = RunnerChoice.AUTO,
+    runner: Runner = "auto",
     output: Output = None,
 ) -> None:
     """Call a function with every input, in parallel, each input a task.
@@ -168,8 +205,11 @@ def run(
     seconds   from the start of the first attempt to the end
     data      what it returned; of a timeout, the state that it had saved
     error     instead of data, the type and message of what it raised
-    repr      true if data isn't JSON (nor a dataclass, date, set and the like, which
-              are given as JSON) but the text that Python's repr() makes of it
+    repr      true if data is not the value, which JSON can't say, but the text that
+              Python's repr() makes of it
+
+    Of paths, dates, enums, dataclasses, sets and the like JSON has a form of its own:
+    strings, values, objects, lists.
 
     What the function prints goes to standard error, where a summary stands at the end.
 
@@ -180,15 +220,15 @@ def run(
     2    wrong usage
     130  after Ctrl-C: what was running is cancelled, and every input has its line; a
          second Ctrl-C ends it at once
+    143  after SIGTERM, in the same way
     141  nobody read the lines any more
     """  # noqa: D301 - \b, which keeps the lines below it as they are, is meant
     given = _given(inputs, files=files, stdin=stdin)
     lines = LineReader(_binary(sys.stdin, "--stdin")) if stdin else None
-    options = TaskOptions(keepalive=keepalive, retries=retries, runner=runner.value)
+    options = TaskOptions(keepalive=keepalive, retries=retries, runner=runner)
     standard = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
-        loaded = _load(function)
-        _check_runner(loaded, options)
+        loaded = _loaded(function, runner)
         with _opened(output, standard) as stream:
             plan = Plan(loaded, given, lines, workers, options, stream)
             made = Run(plan)
@@ -208,7 +248,10 @@ def _given(inputs: list[str] | None, *, files: bool, stdin: bool) -> Iterable[ob
         raise _wrong("--stdin", f"its lines are the inputs: leave {other} out")
     if not inputs:
         if not stdin:
-            raise _wrong("INPUTS", "there are none: give some, or --stdin")
+            remedy = (
+                "paths or globs, such as '**/*.txt'" if files else "some, or --stdin"
+            )
+            raise _wrong("INPUTS", f"there are none: give {remedy}")
         return ()
     if not files:
         return inputs
@@ -225,68 +268,27 @@ def _binary(stream: TextIO | None, parameter: str) -> BinaryIO:
     return stream.buffer
 
 
-def _load(name: str) -> Callable[..., object]:
-    module_name, _, path = name.partition(":")
-    if not module_name or not path:
-        raise _wrong("FUNCTION", f"write it as package.module:function, not {name}")
-    found = _import(module_name)
-    for part in path.split("."):
-        found = _attribute(found, part, name)
-    if not callable(found):
-        raise _wrong("FUNCTION", f"{name} is no function, but {in_a_line(repr(found))}")
-    return found
-
-
-def _import(name: str) -> object:
-    if os.getcwd() not in sys.path:  # noqa: PTH109 - strings, as on the path
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as above
+def _loaded(name: str, runner: RunnerName) -> Callable[..., object]:
     try:
-        return importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        if _is_missing(name, error):
-            raise _wrong(
-                "FUNCTION",
-                f"there is no module {name}: write it with dots, and run this in the "
-                f"folder that holds {name.partition('.')[0]}",
-            ) from None
-        cause = in_a_line(cause_of(error))
-        raise _wrong("FUNCTION", f"importing {name} raised {cause}") from None
-
-
-def _is_missing(name: str, error: BaseException) -> bool:
-    """Is it this module that is missing, and none that it imports?"""
-    return (
-        isinstance(error, ModuleNotFoundError)
-        and error.name is not None
-        and f"{name}.".startswith(f"{error.name}.")
-    )
-
-
-def _attribute(owner: object, name: str, whole: str) -> object:
-    try:
-        return cast("object", getattr(owner, name))
-    except AttributeError:
-        near = difflib.get_close_matches(name, dir(owner), n=1)
-        hint = f"did you mean {near[0]}?" if near else "check the name"
-        raise _wrong("FUNCTION", f"there is no {whole}: {hint}") from None
-
-
-def _check_runner(function: Callable[..., object], options: TaskOptions) -> None:
-    try:
-        job(function, **options)
-    except TypeError as error:
+        function = load(name)
+    except ValueError as error:
         raise _wrong("FUNCTION", str(error)) from None
+    try:
+        check_runner(function, name, runner)
+    except ValueError as error:
+        raise _wrong("--runner", str(error)) from None
+    return function
 
 
 @contextlib.contextmanager
-def _opened(output: Path | None, standard: TextIO | None) -> Generator[BinaryIO]:
-    if output is None:
+def _opened(output: str | None, standard: TextIO | None) -> Generator[BinaryIO]:
+    if output in (None, "-"):
         yield _binary(standard, "--output")
         return
     try:
-        stream = output.open("wb", buffering=0)
+        stream = io.FileIO(output, "w")
     except OSError as error:
-        folder = output.parent
+        folder = Path(output).parent
         missing = f"the folder {folder} isn't there: make it first"
         reason = error.strerror if folder.is_dir() else missing
         raise _wrong("--output", f"can't write {output}: {reason}") from None
@@ -296,22 +298,23 @@ def _opened(output: Path | None, standard: TextIO | None) -> Generator[BinaryIO]
 
 def _conclude(made: Run) -> int:
     """Say the summary; the exit status."""
-    if not made.interrupted:
+    if made.interrupted is None:
         if isinstance(made.write_error, BrokenPipeError):
             return BROKEN_PIPE
         if not made.summary.counts and made.write_error is None:
             raise _wrong("--stdin", "there were no inputs: it held no line")
     for line in _last_words(made):
         typer.echo(line, err=True)
-    if made.interrupted:
-        return INTERRUPTED
+    if made.interrupted is not None:
+        return SIGNAL + made.interrupted
     return 0 if made.summary.all_succeeded and made.write_error is None else 1
 
 
 def _last_words(made: Run) -> Iterator[str]:
     yield from made.summary.lines()
     if made.fatal is not None:
-        cause = ", ".join([cause_of(made.fatal), *getattr(made.fatal, "__notes__", [])])
-        yield f"stopped: the function raised {in_a_line(cause)}"
+        notes = [in_a_line(str(n)) for n in getattr(made.fatal, "__notes__", [])]
+        said = ", ".join([cause_and_place(made.fatal), *notes])
+        yield f"stopped: the function raised {said}"
     if made.write_error is not None:
         yield f"stopped, as the lines can't be written: {made.write_error.strerror}"

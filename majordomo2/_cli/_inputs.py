@@ -32,7 +32,10 @@ def _matching(pattern: str) -> list[Path]:
     if os.path.exists(pattern):  # noqa: PTH110 - Path's raises if the name is too long
         return [Path(pattern)]
     if not any(character in pattern for character in "*?["):
-        raise ValueError(f"there is no file {pattern}: check the path")
+        remedy = (
+            "for standard input write --stdin" if pattern == "-" else "check the path"
+        )
+        raise ValueError(f"there is no file {pattern}: {remedy}")
     # Path's own glob refuses absolute patterns.
     found = glob.iglob(pattern, recursive=True)  # noqa: PTH207 - as above
     matching = sorted(Path(name) for name in found if not os.path.isdir(name))  # noqa: PTH112 - as above

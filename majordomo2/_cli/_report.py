@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import msgspec
 
-from .._task import Task, TaskStatus
+from .._task import STATUSES, Task, TaskStatus
+from ._cause import cause_and_place, encodable, in_a_line, message_of, said, type_name
 
 # So many failures are named in the summary: enough to see what is wrong, on one screen.
 NAMED = 5
-LONGEST = 300
+HINT = (
+    "  hint: if the function computes rather than waits, its threads take turns: "
+    "give fewer --workers, or a longer --keepalive"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +37,26 @@ class Outcome:
 def line(outcome: Outcome) -> bytes:
     """The line of JSON for a result, whatever it is."""
     task = outcome.task
-    said = {
+    common = {
         "id": task.id,
-        "input": _encodable(str(outcome.input)),
+        "input": encodable(str(outcome.input)),
         "status": task.status,
         "attempts": task.attempts,
         # What is below a millisecond is the event loop's, not the function's.
         "seconds": round(outcome.seconds, 3),
     }
-    return msgspec.json.encode(said | _ending(task)) + b"\n"
+    return msgspec.json.encode(common | _ending(task)) + b"\n"
 
 
 def _ending(task: Task[object]) -> dict[str, object]:
     error = task.data
     if task.status != "success" and isinstance(error, BaseException):
-        message = _encodable(_said(str, error))
-        return {"error": {"type": _type_name(error), "message": message}}
+        message = encodable(message_of(error))
+        return {"error": {"type": type_name(error), "message": message}}
     try:
         return {"data": msgspec.Raw(_json(task.data))}
     except Exception:
-        return {"data": _encodable(_said(repr, task.data)), "repr": True}
+        return {"data": encodable(said(repr, task.data)), "repr": True}
 
 
 def _json(value: object) -> bytes:
@@ -60,44 +65,32 @@ def _json(value: object) -> bytes:
     Raises:
         Exception: JSON can't say it.
     """
-    encoded = msgspec.json.encode(value)
-    if b"null" in encoded:  # which msgspec says for NaN and the infinities, too
-        json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)
+    encoded = msgspec.json.encode(value, enc_hook=_path)
+    # msgspec says null for NaN and the infinities, base64 for bytes, and a Raw as it is.
+    plain = msgspec.to_builtins(
+        value,
+        str_keys=True,
+        builtin_types=(bytes, bytearray, memoryview),
+        enc_hook=_path,
+    )
+    json.dumps(plain, allow_nan=False)
+    json.loads(encoded, object_pairs_hook=_unique)
     return encoded
 
 
-def _type_name(error: BaseException) -> str:
-    """As in a traceback: with its module, unless it is built in."""
-    kind = type(error)
-    if kind.__module__ in ("builtins", "__main__"):
-        return kind.__qualname__
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, of which no key says two things, as 1 and "1" would."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("two keys are the same in JSON")
+    return made
 
 
-def _said(say: Callable[[object], str], value: object) -> str:
-    """`str` or `repr` of a value whose own methods may fail."""
-    try:
-        return say(value)
-    except Exception as error:
-        cause = type(error).__name__
-        return f"<{type(value).__name__}, whose {say.__name__}() raised {cause}>"
-
-
-def _encodable(text: str) -> str:
-    # A path need not be UTF-8; what isn't comes in surrogates, which JSON can't hold.
-    return text.encode(errors="backslashreplace").decode()
-
-
-def in_a_line(text: str) -> str:
-    """Short, and safe to show in a terminal, whatever it holds."""
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
-
-
-def cause_of(error: BaseException) -> str:
-    """The type and the message, as the last line of a traceback has them."""
-    message = _said(str, error)
-    return _type_name(error) + (f": {message}" if message else "")
+def _path(value: object) -> str:
+    """A path as a string: `--files` gives paths, so results are often made of them."""
+    if isinstance(value, PurePath):
+        return encodable(str(value))
+    raise NotImplementedError
 
 
 @dataclass(slots=True)
@@ -106,9 +99,12 @@ class Summary:
 
     Args:
         keepalive: The option, in seconds, which is the cause of a timeout.
+        take_turns: Is it a plain function in several threads? If it computes, each has
+            the interpreter only now and then, and is silent for so much longer.
     """
 
     keepalive: float
+    take_turns: bool
     counts: Counter[TaskStatus] = field(default_factory=Counter["TaskStatus"])
     failed: list[Outcome] = field(default_factory=list["Outcome"])
 
@@ -126,7 +122,11 @@ class Summary:
     def lines(self) -> Iterator[str]:
         """How many of each status, and the first failures with their causes."""
         total = self.counts.total()
-        counts = [f"{number} {status}" for status, number in self.counts.items()]
+        # In one order, whatever ended first.
+        counts = [
+            f"{self.counts[status]} {status}"
+            for status in sorted(self.counts, key=STATUSES.index)
+        ]
         yield ": ".join(
             filter(None, [f"{total} input{'s' * (total != 1)}", ", ".join(counts)])
         )
@@ -135,13 +135,15 @@ class Summary:
         more = self.counts["failure"] + self.counts["timeout"] - len(self.failed)
         if more:
             yield f"  … and {more} more"
+        if self.take_turns and self.counts["timeout"]:
+            yield HINT
 
     def _failure(self, outcome: Outcome) -> str:
         task = outcome.task
         if task.status == "timeout":
             cause = f"no sign of life for {self.keepalive:g} s"
         elif isinstance(task.data, BaseException):
-            cause = cause_of(task.data)
+            cause = cause_and_place(task.data)
         else:
-            cause = _said(repr, task.data)
-        return f"{in_a_line(str(outcome.input))}: {task.status}: {in_a_line(cause)}"
+            cause = in_a_line(said(repr, task.data))
+        return f"{in_a_line(str(outcome.input))}: {task.status}: {cause}"

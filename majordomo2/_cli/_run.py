@@ -49,6 +49,12 @@ class Plan:
     stream: BinaryIO
 
 
+def take_turns(plan: Plan) -> bool:
+    """Does it run in several threads, of which one at a time can compute?"""
+    in_threads = plan.options.get("runner", "auto") in ("auto", "thread")
+    return in_threads and not is_async(plan.function) and plan.workers > 1
+
+
 class Row:
     """An input on its way to its line."""
 
@@ -106,14 +112,14 @@ class Run:
     """One run of the function over the inputs.
 
     Attributes:
-        interrupted: Was there a Ctrl-C?
+        interrupted: The number of the signal that ended it early, or None.
         fatal: What the function let out that is no failure, such as SystemExit.
         write_error: Why no more lines could be written.
     """
 
     def __init__(self, plan: Plan) -> None:
-        self.summary = Summary(plan.options.get("keepalive", 0))
-        self.interrupted = False
+        self.summary = Summary(plan.options.get("keepalive", 0), take_turns(plan))
+        self.interrupted: int | None = None
         self.fatal: BaseException | None = None
         self.write_error: OSError | None = None
         self._plan = plan
@@ -126,14 +132,14 @@ class Run:
 
     async def run(self) -> None:
         """Run it, and write every line that can be written."""
-        with on_ctrl_c(self._interrupt):
+        with on_signals(self._interrupt):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write_lines, nursery.cancel_scope)
                 await self._supervise(nursery)
                 self._rows.close()
 
-    def _interrupt(self) -> None:
-        self.interrupted = True
+    def _interrupt(self, number: int) -> None:
+        self.interrupted = number
         self._work.cancel()
 
     async def _supervise(self, nursery: trio.Nursery) -> None:
@@ -153,6 +159,8 @@ class Run:
     async def _feed(self, jarvis: Majordomo, nursery: trio.Nursery) -> None:
         while self._given or await self._more():
             while self._given:
+                # A cancelled instance takes no more, and the input keeps its line.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 row = Row(self._given.popleft())
                 channel = jarvis.add_task(self._call, row, **self._plan.options)
                 # From outside of the instance, which may be cancelled as a whole.
@@ -195,20 +203,26 @@ def write_all(stream: BinaryIO, data: bytes) -> None:
     stream.flush()
 
 
+# Ctrl-C, and what `kill`, a service manager or a container sends.
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextmanager
-def on_ctrl_c(call: Callable[[], None]) -> Generator[None]:
-    """Call it in the Trio run at the first Ctrl-C; a second one ends the process.
+def on_signals(call: Callable[[int], None]) -> Generator[None]:
+    """Call it in the Trio run at the first signal to end; a second ends the process.
 
     That holds even while a function blocks the event loop.
     """
     token = trio.lowlevel.current_trio_token()
 
     def interrupt(number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        token.run_sync_soon(call)
+        for each in ENDING:
+            signal.signal(each, signal.SIG_DFL)
+        token.run_sync_soon(call, number)
 
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
