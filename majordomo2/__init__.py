@@ -4,7 +4,7 @@ The layout, from the bottom; imports go one way:
 
     values      _errors _task _checks _pipeline _policy _runner _options _job _log _events
                 _statistics
-    mechanisms  _attempt _outcome _signals _channel _watchdog runners/
+    mechanisms  _attempt _outcome _signals _channel _circle _watchdog runners/
     engine      _admission _waiting _worker _pool _parallel _instance _stream _majordomo
     face        __init__ abc
     edges       _cli __main__

@@ -6,12 +6,12 @@ from collections import deque
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from ._channel import Entry, Reason
+from ._channel import Carrier, Entry, Reason
 
 _Place = tuple[float, int, Entry]
 
 
-class Admission:
+class Admission(Carrier):
     """Tasks in order of arrival, larger priorities first.
 
     A deque as long as all priorities are 0, and a heap from the first other one on.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
@@ -92,10 +92,18 @@ class Home(Protocol):
     def signalled(self, event: str, /, *args: object) -> None: ...
 
 
-class Carrier(Protocol):
+class Carrier:
     """Who has a task in hand: the queue, a worker, the parent of subtasks, …"""
 
-    def cut_off(self, entry: Entry, reason: Reason, /) -> None: ...
+    __slots__ = ()
+
+    def cut_off(self, entry: Entry, reason: Reason, /) -> None:
+        """Cancel it, or end it where it stands."""
+        raise NotImplementedError
+
+    def waits_for(self) -> Sequence[Entry]:
+        """The tasks that must end before it goes on."""
+        return ()
 
 
 class Parent(Protocol):

@@ -54,7 +54,6 @@ class Instance:
             "thread": self._threads,
         }
         self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
-        self.parents = 0  # parallel ones, that wait for their subtasks
         self.abandoned_threads = 0
         self._names: dict[str, Entry] = {}
         self._unfinished = 0
@@ -223,7 +222,6 @@ class Instance:
         parts = [self._entry(work.action, (arg,), options, runner) for arg in work.args]
         for part in parts:
             part.expires = entry.expires  # one clock for all
-        self.parents += 1
         Parallel(self._pool, entry, parts)
         for part in parts:
             self._pool.add(part)
@@ -285,18 +283,17 @@ class Instance:
     def finished(self, entry: Entry) -> None:
         """A task has ended."""
         assert entry.ending is not None
-        if self._names.get(entry.name) is entry:
+        if self._names and self._names.get(entry.name) is entry:
             del self._names[entry.name]
         self.ended[entry.ending.status] += 1
         if entry.clock is not None:
             self._pool.watchdog.forget(entry.clock)
-        if isinstance(entry.carrier, Parallel):
-            self.parents -= 1
         if self._pool.events is not None:
             self._pool.events.tell("task_finished", entry.ending)
         self._unfinished -= 1
         if not self._unfinished:
-            self._quiet.unpark_all()
+            if self._stopped is not None:  # only then somebody may wait in `drain`
+                self._quiet.unpark_all()
             if self._leaving:
                 self.end()
 
@@ -333,7 +330,7 @@ class Instance:
         return Statistics(
             queued=self._pool.queue.queued,
             running=self._pool.in_hand,
-            waiting=self._pool.waiting + self.parents,
+            waiting=self._pool.waiting,
             finished=MappingProxyType(dict(self.ended)),
             restarts=self._pool.restarts,
             abandoned_threads=self.abandoned_threads,

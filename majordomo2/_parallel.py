@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from . import _log as log
-from ._channel import Entry, Reason
+from ._channel import Carrier, Entry, Reason
 from ._pool import WorkerPool
 from ._task import Task, TaskStatus
 
 
-class Parallel:
+class Parallel(Carrier):
     """Waits for the subtasks of a parallel task and sums them up."""
 
     def __init__(self, pool: WorkerPool, parent: Entry, parts: list[Entry]) -> None:
@@ -17,13 +19,13 @@ class Parallel:
         self._parts = parts
         self._left = len(parts)
         parent.carrier = self
+        pool.waiting += 1
         for part in parts:
             part.parent = self
         if not parts:
             self._sum_up()
 
-    @property
-    def parts(self) -> list[Entry]:
+    def waits_for(self) -> Sequence[Entry]:
         return self._parts
 
     def cut_off(self, _entry: Entry, reason: Reason, /) -> None:
@@ -38,6 +40,7 @@ class Parallel:
 
     def _sum_up(self) -> None:
         parent = self._parent
+        self._pool.waiting -= 1
         subtasks = tuple(part.ending for part in self._parts if part.ending is not None)
         status, data = summed_up(subtasks)
         parent.attempts = sum(task.attempts for task in subtasks)

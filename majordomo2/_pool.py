@@ -40,7 +40,7 @@ class WorkerPool:
         active: Workers that will look at the queue in this turn of the event loop or
             the next: those in no action and not parked. While one is, nobody else needs
             to be started; the last to go away into an action starts others.
-        waiting: Tasks that wait for the moment of their restart.
+        waiting: Tasks that wait for the moment of their restart, or for subtasks.
         restarts: How many restarts there were.
     """
 
@@ -121,7 +121,7 @@ class WorkerPool:
     def away(self) -> None:
         """A worker goes into an action, and may be long."""
         self.active -= 1
-        if not self.active:
+        if not self.active and (self.queue.queued or self._held is not None):
             self.fill()
 
     def back(self) -> None:

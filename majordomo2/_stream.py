@@ -79,14 +79,26 @@ class Stream(AsyncIterator[object]):
         self._consumer: trio.lowlevel.Task | None = None
         self._feeder: trio.lowlevel.Task | None = None
         self._feeding = trio.CancelScope()
+        self._fed = trio.Event()
+        self._busy = False
         self._source: Iterator[object] | AsyncIterator[object]
         if isinstance(source, AsyncIterable):
             self._source = aiter(source)
             instance.nursery.start_soon(self._feed, self._source)
         else:
             self._source = iter(source)
+            self._fed.set()
 
     async def __anext__(self) -> object:
+        if self._busy:
+            raise trio.BusyResourceError("another Trio task goes through these results")
+        self._busy = True
+        try:
+            return await self._next()
+        finally:
+            self._busy = False
+
+    async def _next(self) -> object:
         while True:
             if isinstance(self._source, Iterator):
                 self._read(self._source)
@@ -143,7 +155,10 @@ class Stream(AsyncIterator[object]):
                     while len(self._taken_from) >= self._room:
                         await self._until_room()
                     self._instance.check_open("map")
-                    self._start(await anext(source))
+                    item = await anext(source)
+                    if self._feeding.cancel_called:
+                        return
+                    self._start(item)
                     self._wake_consumer()
         except StopAsyncIteration:
             pass
@@ -155,6 +170,7 @@ class Stream(AsyncIterator[object]):
             self._instance.fatal(error)
         finally:
             self._exhausted = True
+            self._fed.set()
             self._wake_consumer()
 
     async def _until_room(self) -> None:
@@ -191,13 +207,16 @@ class Stream(AsyncIterator[object]):
 
     async def close(self) -> None:
         """Cancel what is in flight, and close the source."""
+        left_early = not self._exhausted
         self._feeding.cancel()
         for entry in self._taken_from:
             entry.cancel()
         with trio.CancelScope(shield=True):
+            await self._fed.wait()
             for entry in self._taken_from:
                 await entry.receive()
-        if not self._exhausted or self._error is not None:
+        self._exhausted = True
+        if left_early:
             await self._close_source()
 
     async def _close_source(self) -> None:
@@ -216,6 +235,10 @@ class Mapping(AbstractAsyncContextManager[Stream, None]):
         self._make = make
 
     async def __aenter__(self) -> Stream:
+        if hasattr(self, "_stream"):
+            raise RuntimeError(
+                "this map() was entered before: each block needs a map() of its own"
+            )
         self._stream = self._make()
         return self._stream
 

@@ -6,14 +6,14 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ._channel import Entry, Reason
+from ._channel import Carrier, Entry, Reason
 from ._policy import Budget
 
 if TYPE_CHECKING:
     from ._pool import WorkerPool
 
 
-class Later:
+class Later(Carrier):
     """A restart after a wait."""
 
     __slots__ = ("_at", "_entry", "_pool", "check_at")
@@ -39,7 +39,7 @@ class Later:
         entry.end_without_worker(reason)
 
 
-class Held:
+class Held(Carrier):
     """Restarts that wait for the budget of the instance, first come, first served."""
 
     def __init__(self, pool: WorkerPool, budget: Budget) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -16,7 +16,8 @@ from trio.lowlevel import (
 
 from . import _log as log
 from ._attempt import LiveAttempt, ObservedAttempt
-from ._channel import Entry, Reason
+from ._channel import Carrier, Entry, Reason
+from ._circle import check_no_circle
 from ._events import Events
 from ._outcome import sort_out
 from ._pipeline import Function, Stage, piped, settled
@@ -52,7 +53,7 @@ class Pool(Protocol):
     def gone(self, worker: Worker, /) -> None: ...
 
 
-class Worker:
+class Worker(Carrier):
     """Runs attempts in one cancel scope, which is renewed only after it was used.
 
     Its context is that of the attempt: set on the Trio task one step before the action
@@ -64,6 +65,7 @@ class Worker:
         tidying: The status and data to tidy next.
         cut: Why the scope was cancelled, if it was.
         cause: The same in words.
+        paused: Since when its action waits for another task, in the run's seconds.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class Worker:
         "check_at",
         "cut",
         "entry",
+        "paused",
         "period",
         "pool",
         "scope",
@@ -88,6 +91,7 @@ class Worker:
         self.tidying: tuple[TaskStatus, object] | None = None
         self.cut: Reason | None = None
         self.cause = ""
+        self.paused = 0.0
         self.check_at = math.inf
         self.period = math.inf  # the shortest keepalive that `check_at` allows for
 
@@ -372,6 +376,9 @@ class Worker:
         if self.scope is not None:
             self.scope.cancel(reason=self.cause)
 
+    def waits_for(self) -> Sequence[Entry]:
+        return () if self.attempt is None else self.attempt.waits
+
     def due(self, now: float) -> float:
         """When the attempt in hand runs out of time, for the watchdog."""
         attempt = self.attempt
@@ -415,7 +422,6 @@ class Worker:
             attempt.waits.append(entry)
         else:
             self._lend(attempt, entry)
-        began = self.pool.now()
         try:
             await wait()
         finally:
@@ -424,56 +430,27 @@ class Worker:
                 # Shielded: without its slot no code of the action goes on.
                 with trio.CancelScope(shield=True):
                     await self.pool.slot_back()
-                self._resume(attempt, began)
+                self._resume(attempt)
 
     def _lend(self, attempt: LiveAttempt, entry: Entry) -> None:
         attempt.waits = [entry]
+        self.paused = self.pool.now()
         self.pool.slot_free()
         self.pool.fill()
         if self.pool.events is not None:
             self.pool.events.tell("slot_lent", attempt.id)
 
-    def _resume(self, attempt: LiveAttempt, began: float) -> None:
+    def _resume(self, attempt: LiveAttempt) -> None:
+        """Its silence goes on from where it was when the wait began."""
         now = self.pool.now()
-        if attempt.pinged < began:
-            attempt.pinged += now - began
-        if self.entry is not None:
-            self._watch(min(self.entry.options.shortest, self.period))
+        attempt.pinged = now - max(0.0, self.paused - attempt.pinged)
+        self.pool.watchdog.watch(self, self.due(now))
         if self.pool.events is not None:
             self.pool.events.tell("slot_taken_back", attempt.id)
 
 
 # What a worker is about while it salvages the state of a timeout.
 SALVAGE = "salvage"
-
-
-def check_no_circle(waiting: Entry, target: Entry) -> None:
-    """Refuse a wait that could never end.
-
-    Raises:
-        RuntimeError: The target is the waiting task, or waits for it.
-    """
-    seen: set[int] = set()
-    ahead = [target]
-    while ahead:
-        entry = ahead.pop()
-        if entry is waiting:
-            raise RuntimeError(
-                f"{waiting.name} would wait for itself, "
-                f"{'directly' if target is waiting else f'through {target.name}'}: "
-                f"receive the result elsewhere, or add the task without waiting for it"
-            )
-        if id(entry) not in seen:
-            seen.add(id(entry))
-            ahead += _waits_of(entry)
-
-
-def _waits_of(entry: Entry) -> list[Entry]:
-    carrier = entry.carrier
-    if isinstance(carrier, Worker):
-        return carrier.attempt.waits if carrier.attempt is not None else []
-    parts: list[Entry] = getattr(carrier, "parts", [])
-    return parts
 
 
 def _add_note(error: BaseException, note: str) -> None:

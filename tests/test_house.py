@@ -25,7 +25,7 @@ PACKAGE = ROOT / "majordomo2"
 LAYERS = {
     "values": "_checks _errors _events _job _log _options _pipeline _policy _runner "
     "_statistics _task",
-    "mechanisms": "_attempt _channel _outcome _signals _watchdog runners",
+    "mechanisms": "_attempt _channel _circle _outcome _signals _watchdog runners",
     "engine": "_admission _instance _majordomo _parallel _pool _stream _waiting _worker",
     "face": "__init__ abc",
     "edges": "__main__ _cli",
