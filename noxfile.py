@@ -155,8 +155,11 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(default=False, requires=["build"])
 def bench(session: nox.Session) -> None:
-    """The benchmarks, against the wheel."""
-    install(session)
+    """The benchmarks, against the wheel; arguments after `--` go to them.
+
+    `-- --json FILE`, with an absolute path, keeps the numbers for benchmarks/plots.py.
+    """
+    install(session, "bench")
     # Run from a copy elsewhere: from the root `-m` would find the package's folder.
     away = Path(session.create_tmp())
     shutil.copytree("benchmarks", away / "benchmarks", dirs_exist_ok=True)

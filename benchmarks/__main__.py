@@ -1,32 +1,54 @@
-"""`python -m benchmarks [ROUNDS]`: the table of ratios, in Markdown."""
+"""`python -m benchmarks [ROUNDS] [--json FILE]`: the table, in Markdown."""
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
+import json
 import logging
 import platform
-import sys
 from importlib.metadata import version
+from pathlib import Path
 
-from .core import ROWS
-from .measure import Row
+from . import core, memory, retries, scale
+from .measure import Measured
+
+PEERS = ("tenacity", "stamina", "aiometer")
+ROWS = [*core.ROWS, *retries.ROWS, *scale.ROWS, *memory.ROWS]
 
 
-def line(row: Row, ratio: float) -> str:
-    verdict = "" if ratio <= row.most else " (missed)"
-    return f"| {row.what} | {row.against} | {ratio:.3g}{verdict} | {row.most} | {row.aim} |"
+def circumstances() -> str:
+    """The date and the versions."""
+    packages = [f"{name} {version(name)}" for name in ("majordomo2", "trio", *PEERS)]
+    today = dt.datetime.now(dt.UTC).date()
+    return f"{today}: {', '.join(packages)}, Python {platform.python_version()}"
 
 
-def main(rounds: int) -> None:
+def line(row: Measured) -> str:
+    verdict = " **missed**" if row.missed else ""
+    cells = row.what, row.against, f"{row.value:.3g}{verdict}", row.most, row.aim
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("rounds", nargs="?", type=int, help="no more than so many")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    args = parser.parse_args()
     # What a storm of restarts logs is not what is measured.
     logging.getLogger("majordomo2").setLevel(logging.CRITICAL)
-    print(
-        f"majordomo2 {version('majordomo2')}, trio {version('trio')}, "
-        f"Python {platform.python_version()}; medians of {rounds} rounds\n"
-    )
+    measured_on = circumstances()
+    print(f"Measured on {measured_on}.\n")
     print("| what | against | ratio | at most | aim |\n|---|---|---|---|---|")
+    rows: list[dict[str, object]] = []
     for row in ROWS:
-        print(line(row, row.ratio(rounds)), flush=True)
+        measured = row.measure(args.rounds)
+        print(line(measured), flush=True)
+        rows.append(measured.as_json())
+    if args.json is not None:
+        result = {"measured_on": measured_on, "rows": rows}
+        args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else 15)
+    main()

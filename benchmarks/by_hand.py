@@ -23,6 +23,31 @@ def add(
     return receive
 
 
+def add_limited(
+    nursery: trio.Nursery,
+    action: Callable[[], Awaitable[object]],
+    limit: trio.Semaphore,
+    *,
+    keepalive: float = 5,
+    retries: int = 3,
+) -> trio.MemoryReceiveChannel[Result]:
+    """The same, for so many at once as the semaphore lets in."""
+    send, receive = trio.open_memory_channel[Result](1)
+    nursery.start_soon(_manage_limited, limit, send, action, keepalive, retries)
+    return receive
+
+
+async def _manage_limited(
+    limit: trio.Semaphore,
+    send: trio.MemorySendChannel[Result],
+    action: Callable[[], Awaitable[object]],
+    keepalive: float,
+    retries: int,
+) -> None:
+    async with limit:
+        await _manage(send, action, keepalive, retries)
+
+
 async def _manage(
     send: trio.MemorySendChannel[Result],
     action: Callable[[], Awaitable[object]],

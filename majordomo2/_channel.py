@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextvars
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import get_ident
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
 
@@ -18,7 +19,7 @@ from . import _log as log
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
-from ._signals import running
+from ._signals import running, tidied_task
 from ._task import UNSAVED, Task, TaskResult, TaskStatus, as_state, make_task
 from ._watchdog import Watched
 
@@ -87,6 +88,7 @@ class Home(Protocol):
     def check_caller(self, method: str, /) -> None: ...
     def finished(self, entry: Entry, /) -> None: ...
     def expired(self, entry: Entry, /) -> None: ...
+    def slot_expected(self, change: int, /) -> None: ...
     def abandoned(self, id: str, /) -> None: ...
     def abandoned_ended(self) -> None: ...
     def signalled(self, event: str, /, *args: object) -> None: ...
@@ -165,7 +167,7 @@ class Entry(ResultChannel[object]):
         self.state: object = UNSAVED
         self.subtasks: tuple[Task[object], ...] = ()
         self.ending: Task[object] | None = None
-        self._waiters: dict[TrioTask, None] | None = None
+        self._waiters: dict[TrioTask, bool] | None = None
         self._alarm: _Unreceived | None = None
 
     def __repr__(self) -> str:
@@ -181,33 +183,58 @@ class Entry(ResultChannel[object]):
         return self.ending is not None
 
     async def receive(self) -> TaskResult[object]:
+        return await self.receive_or(None)
+
+    def give_up(self) -> None:
+        """Its caller waits no longer, and so it is cancelled."""
+        if self.carrier is not None:
+            self.carrier.cut_off(self, "cancelled")
+
+    async def receive_or(
+        self, given_up: Callable[[], None] | None
+    ) -> TaskResult[object]:
+        """`receive`, and what to do at once if that is cancelled.
+
+        At once, and not when the caller goes on: it may have to wait for its slot, which
+        this very task may have.
+        """
         if self.ending is not None:
             await trio.lowlevel.checkpoint()
         else:
             if get_ident() != self.home.thread:
                 self.home.check_caller("receive")
+            if tidied_task.get() is self:
+                raise RuntimeError(
+                    f"a stage of {self.name} would wait for its own task: "
+                    f"receive the result elsewhere"
+                )
             attempt = running.get()
             if attempt is None or attempt.home is not self.home or attempt.over:
-                await self._wait()
+                await self._wait(given_up, lends=False)
             else:
-                await attempt.lender.lend_while(attempt, self, self._wait)
+                wait = partial(self._wait, given_up, lends=True)
+                await attempt.lender.lend_while(attempt, self, wait)
         if self._alarm is not None:
             self._alarm.task = None
             self._alarm = None
         return cast("TaskResult[object]", self.ending)
 
-    async def _wait(self) -> None:
+    async def _wait(self, given_up: Callable[[], None] | None, *, lends: bool) -> None:
         task = trio.lowlevel.current_task()
         if self._waiters is None:
             self._waiters = {}
         waiters = self._waiters
-        waiters[task] = None
+        waiters[task] = lends
 
         def abort(_: RaiseCancelT) -> Abort:
             del waiters[task]
+            if given_up is not None:
+                given_up()
             return Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        if lends:
+            self.home.slot_expected(-1)
 
     async def result(self) -> object:
         return (await self.receive()).result()
@@ -245,12 +272,13 @@ class Entry(ResultChannel[object]):
             self.name, status, data, self.attempts, state, self.subtasks
         )
         self.home.finished(self)
-        if self._waiters:
-            for task in self._waiters:
-                trio.lowlevel.reschedule(task)
-        elif self.parent is not None:
+        for task, lends in (self._waiters or {}).items():
+            trio.lowlevel.reschedule(task)
+            if lends:
+                self.home.slot_expected(1)
+        if self.parent is not None:
             self.parent.part_finished(self)
-        elif status in ("failure", "timeout"):
+        elif not self._waiters and status in ("failure", "timeout"):
             self._alarm = _Unreceived(self.ending)
         del self.action, self.args, self.context, self.runner
         self.carrier = self.parent = self.clock = None

@@ -79,7 +79,7 @@ class Events:
 
     def _drop(self, told: Callable[..., object], event: str, error: Exception) -> None:
         observer = cast("object", getattr(told, "__self__", told))
-        log.masked(repr(observer), f"dropped, its {event} raised", error)
+        log.dropped(observer, event, error)
         for methods in self._told.values():
             methods[:] = [
                 each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
 from types import MappingProxyType
-from typing import cast
+from typing import Protocol, cast
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -38,6 +39,12 @@ THREADS = 40
 _numbers = count(1)
 
 
+class Reader(Protocol):
+    """Who reads a source, and adds tasks for what it reads."""
+
+    def refuse(self, why: Exception, /) -> None: ...
+
+
 class Instance:
     """What a `Majordomo` stands for: who may add what, and what is left to do."""
 
@@ -45,8 +52,10 @@ class Instance:
         unlimited = math.isinf(pool.max_workers)
         self.id = f"majordomo-{next(_numbers)}"
         self._pool = pool
+        # Where the workers are limited, so are the threads: one that waits for another
+        # task lends its slot, and must not keep a place.
         self._threads = ThreadRunner(
-            THREADS if unlimited else int(pool.max_workers), pool.nursery
+            THREADS if unlimited else sys.maxsize, pool.nursery
         )
         self._runners: dict[str, Runner] = {
             "async": AsyncRunner(),
@@ -55,6 +64,7 @@ class Instance:
         }
         self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
         self.abandoned_threads = 0
+        self.streams: set[Reader] = set()
         self._names: dict[str, Entry] = {}
         self._unfinished = 0
         self._leaving = False
@@ -73,8 +83,7 @@ class Instance:
         try:
             await self._pool.watchdog.run()
         except trio.Cancelled:
-            if self._stopped is None:
-                self._stopped = "was cancelled from outside"
+            self._refuse("was cancelled from outside")
             self._pool.stop()
             raise
 
@@ -86,8 +95,7 @@ class Instance:
     def stop(self) -> None:
         """Cancel all tasks, and take no more."""
         self.check_caller("stop")
-        if self._stopped is None:
-            self._stopped = "was stopped"
+        self._refuse("was stopped")
         self._pool.stop()
 
     async def drain(self, grace: float) -> None:
@@ -99,13 +107,19 @@ class Instance:
                 f"drain() was called inside {inside}, which it would wait for: "
                 f"call it outside the tasks of {self.id}, or stop() here"
             )
-        if self._stopped is None:
-            self._stopped = "was drained"
+        self._refuse("was drained")
         with trio.move_on_after(grace):
             await self._until_quiet()
         if self._unfinished:
             self._pool.stop()
             await self._until_quiet()
+
+    def _refuse(self, why: str) -> None:
+        """Take no more tasks from now on; those who read a source must hear of it."""
+        if self._stopped is None:
+            self._stopped = why
+        for stream in self.streams:
+            stream.refuse(self._refusal("map"))
 
     def _task_of_thread(self) -> str | None:
         """The task whose thread has entered the Trio run, if it has."""
@@ -181,7 +195,7 @@ class Instance:
         given = checked(method, options) if options else DEFAULTS
         entry = self._entry(function, args, given, self._runner(function, given.runner))
         if not self._is_rejected(entry):
-            self._pool.add(entry)
+            self._admit(entry)
         return entry
 
     def adder(
@@ -204,7 +218,7 @@ class Instance:
                 named = replace(given, id=f"{given.id}/{next(items)}")
             entry = self._entry(function, (item,), named, runner)
             if not self._is_rejected(entry):
-                self._pool.add(entry)
+                self._admit(entry)
             return entry
 
         return enable_ki_protection(add)
@@ -216,15 +230,19 @@ class Instance:
         if self._is_rejected(entry):
             return entry
         if not work.parallel:
-            self._pool.add(entry)
+            self._admit(entry)
             return entry
         options = replace(work.options, id=None)
         parts = [self._entry(work.action, (arg,), options, runner) for arg in work.args]
         for part in parts:
             part.expires = entry.expires  # one clock for all
         Parallel(self._pool, entry, parts)
+        self._tell_added(entry)
         for part in parts:
-            self._pool.add(part)
+            if self._stopped is None:
+                self._admit(part)
+            else:  # by who heard of the parent
+                part.finish("cancelled")
         return entry
 
     def _entry(
@@ -245,11 +263,28 @@ class Instance:
             contextvars.copy_context() if context is None else context.copy(),
         )
         self._unfinished += 1
-        if self._pool.events is not None:
-            self._pool.events.tell("task_added", entry.name)
         if options.total_timeout != math.inf:
             self._start_clock(entry)
         return entry
+
+    def _admit(self, entry: Entry) -> None:
+        if entry.options.total_timeout == 0:  # whatever Trio does first
+            self._tell_refused(entry)
+            entry.end_without_worker("expired")
+        else:
+            self._pool.add(entry)
+            self._tell_added(entry)
+
+    def _tell_refused(self, entry: Entry) -> None:
+        """Of one that is in no place: it counts as waiting for its end meanwhile."""
+        self._pool.waiting += 1
+        self._tell_added(entry)
+        self._pool.waiting -= 1
+
+    def _tell_added(self, entry: Entry) -> None:
+        """It is in its place by now: who hears of it may stop the instance."""
+        if self._pool.events is not None:
+            self._pool.events.tell("task_added", entry.name)
 
     def _start_clock(self, entry: Entry) -> None:
         entry.expires = self._pool.now() + entry.options.total_timeout
@@ -270,6 +305,7 @@ class Instance:
         if entry.options.id is None:
             return False
         if entry.name in self._names or self._is_fresh_name(entry.name):
+            self._tell_refused(entry)
             entry.finish("rejected")
             return True
         self._names[entry.name] = entry
@@ -305,6 +341,10 @@ class Instance:
             self._pool.tidy(entry, "timeout", entry.last_state())
         else:
             entry.finish("timeout")
+
+    def slot_expected(self, change: int) -> None:
+        """One whose wait is over will ask for its slot, or asks."""
+        self._pool.expected += change
 
     def abandoned(self, id: str) -> None:
         """A thread of a task goes on running."""

@@ -61,6 +61,11 @@ def masked(label: str, what: str, error: BaseException) -> None:
     _write(logging.ERROR, "%s: %s: %r", label, what, error, error=error)
 
 
+def dropped(observer: object, event: str, error: BaseException) -> None:
+    text = "%r: dropped, its %s raised: %r"
+    _write(logging.ERROR, text, observer, event, error, error=error)
+
+
 def abandoned(id: str, error: BaseException) -> None:
     """What an abandoned thread raised: nobody waits for it, but it must not vanish."""
     text = "an abandoned thread of %s raised: %r"

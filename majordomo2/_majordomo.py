@@ -195,7 +195,9 @@ class Majordomo:
         The source is read lazily, only as far as there is room: memory is O(in flight),
         also for an endless one. Leaving the block early cancels what is in flight, and
         closes the source. If the source raises, what was started is delivered first,
-        then the error; after `stop`, the cancelled tasks, then `MajordomoStopped`.
+        then the error; after `stop`, the cancelled tasks, then `MajordomoStopped`. In an
+        action of the same instance, to give up the wait for a result cancels what is in
+        flight: one of them may have the slot that the action needs to go on.
 
         Args:
             action: An async or plain function of one argument.
@@ -224,7 +226,7 @@ class Majordomo:
         make = partial(Stream, instance, add, items, room, ordered=in_order)
         return cast(
             "AbstractAsyncContextManager[AsyncIterator[TaskResult[object]], None]",
-            Mapping(make),
+            Mapping(make, instance.check_open),
         )
 
     def statistics(self) -> Statistics:
@@ -259,7 +261,7 @@ class Majordomo:
 
 async def _wait_for(entry: Entry) -> TaskResult[object]:
     try:
-        return await entry.receive()
+        return await entry.receive_or(entry.give_up)
     except trio.Cancelled:
         entry.cancel()
         with trio.CancelScope(shield=True):
@@ -394,6 +396,9 @@ class _Nowhere:
 
     def expired(self, entry: Entry, /) -> None:
         """It has no clock."""
+
+    def slot_expected(self, change: int, /) -> None:
+        """Nobody waited for it."""
 
     def abandoned(self, id: str, /) -> None:
         """It has no thread."""

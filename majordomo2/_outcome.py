@@ -52,3 +52,9 @@ def _split(
     if error is None or condition(error):
         return error, None
     return None, error
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add it, but once."""
+    if note not in getattr(error, "__notes__", ()):  # it may be raised at each attempt
+        error.add_note(note)

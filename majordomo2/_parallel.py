@@ -50,10 +50,19 @@ class Parallel(Carrier):
         if status in ("failure", "timeout"):
             failed = sum(task.status != "success" for task in subtasks)
             log.parent_ended(parent.label, status, len(subtasks), failed)
-        if parent.stages if status in ("success", "mixed") else self._salvages(status):
+        if status in ("success", "mixed") and parent.stages and self._is_over():
+            parent.state = [task.data for task in subtasks]
+            parent.home.expired(parent)
+        elif (
+            parent.stages if status in ("success", "mixed") else self._salvages(status)
+        ):
             self._pool.tidy(parent, status, data)
         else:
             parent.finish(status, data)
+
+    def _is_over(self) -> bool:
+        """Is no time left for the pipeline?"""
+        return self._parent.expires <= self._pool.now()
 
     def _salvages(self, status: TaskStatus) -> bool:
         return status == "timeout" and bool(self._parent.salvage)

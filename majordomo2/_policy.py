@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,8 +46,15 @@ class Backoff:
 
     def __post_init__(self) -> None:
         for name in ("initial", "maximum", "jitter"):
-            _finite(name, _checks.seconds(name, getattr(self, name)), "seconds")
-        factor = _finite("factor", _checks.number("factor", self.factor), "")
+            _finite(
+                name, _checks.number(name, getattr(self, name)), "a number of seconds"
+            )
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must be 0 seconds or more, not {getattr(self, name)!r}: "
+                    f"give one such as {name}=1"
+                )
+        factor = _finite("factor", _checks.number("factor", self.factor), "a number")
         if factor < 1:
             raise ValueError(
                 f"factor must be 1 or more, not {factor!r}: the waits would shrink"
@@ -58,16 +67,18 @@ class Backoff:
 
     def seconds(self, restart: int) -> float:
         """How long to wait before this restart, 1 being the first, in seconds."""
-        try:
-            regular = self.initial * self.factor ** (restart - 1)
-        except OverflowError:
-            return self.maximum
+        regular = 0.0
+        if self.initial:  # 0 stays 0, however large the factor grows
+            try:
+                regular = self.initial * float(self.factor) ** (restart - 1)
+            except OverflowError:
+                return self.maximum
         return min(self.maximum, regular + random.uniform(0, self.jitter))  # noqa: S311 - no secret
 
 
-def _finite(name: str, value: float, unit: str) -> float:
-    if math.isinf(value):
-        raise ValueError(f"{name} must be finite, not {value!r}: give a number {unit}")
+def _finite(name: str, value: float, what: str) -> float:
+    if not abs(value) <= sys.float_info.max:
+        raise ValueError(f"{name} must be finite, not {value!r}: give {what}")
     return value
 
 
@@ -120,8 +131,10 @@ def answer(retry_on: object, error: BaseException) -> Answer:
     said = cast("Callable[[BaseException], object]", retry_on)(error)
     if isinstance(said, bool):
         return said
-    if isinstance(said, int | float) and 0 <= said < math.inf:
+    if isinstance(said, int | float) and 0 <= said <= sys.float_info.max:
         return float(said)
+    if inspect.iscoroutine(said):
+        said.close()
     raise TypeError(
         f"retry_on must return True, False or seconds to wait (0 or more), not {said!r}"
     )
@@ -169,11 +182,22 @@ def check_limit(value: object) -> Budget | None:
             f"give one such as restart_limit=(10, 60)"
         )
     number, window = cast("tuple[object, object]", value)
-    restarts = _checks.whole("the restarts of restart_limit", number, least=1)
-    if math.isinf(restarts):
-        raise ValueError(
-            f"the restarts of restart_limit must be finite, not {number!r}: "
-            f"leave it out for no limit"
+    remedy = "give 1 or more, or leave it out for no limit"
+    if isinstance(number, bool) or not isinstance(number, int):
+        infinite = isinstance(number, float) and not math.isfinite(number)
+        raise (ValueError if infinite else TypeError)(
+            f"the restarts of restart_limit must be a whole number, not {number!r}: "
+            f"{remedy}"
         )
-    seconds = _checks.seconds("the seconds of restart_limit", window)
-    return Budget(int(restarts), _finite("the seconds of restart_limit", seconds, ""))
+    if number < 1:
+        raise ValueError(
+            f"the restarts of restart_limit must be 1 or more, not {number!r}: "
+            f"for none, give retries=0 to the tasks"
+        )
+    name = "the seconds of restart_limit"
+    seconds = _finite(name, _checks.number(name, window), "a number of seconds")
+    if seconds < 0:
+        raise ValueError(
+            f"{name} must be 0 or more, not {window!r}: give the length of the window"
+        )
+    return Budget(min(number, sys.maxsize), seconds)

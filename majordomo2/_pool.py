@@ -58,6 +58,9 @@ class WorkerPool:
         self.events = events
         self.queue = Admission()
         self.running = 0
+        self.expected = (
+            0  # slots for those whose wait is over, and who will ask for one
+        )
         self.active = 0
         self.waiting = 0
         self.restarts = 0
@@ -77,7 +80,8 @@ class WorkerPool:
 
     def add(self, entry: Entry) -> None:
         """Start it now if a worker may, or queue it."""
-        if self.queue or self.running >= self.max_workers or self.active >= BATCH:
+        busy = self.running + self.expected
+        if self.queue or busy >= self.max_workers or self.active >= BATCH:
             self.queue.put(entry)
         else:
             self.running += 1
@@ -99,13 +103,17 @@ class WorkerPool:
 
     def ready(self, entry: Entry) -> None:
         """The time of its restart has come."""
-        self._later.discard(entry)
+        self.forget(entry)
         self.queue.put(entry)
         self.fill()
 
+    def forget(self, entry: Entry) -> None:
+        """It waits no longer for the time of its restart."""
+        self._later.discard(entry)
+
     def next_entry(self) -> Entry | None:
         """The next task that may start, with a slot for it."""
-        while self.running < self.max_workers:
+        while self.running + self.expected < self.max_workers:
             entry = None if self._held is None else self._held.pop()
             if entry is None:
                 entry = self.queue.pop()

@@ -19,6 +19,9 @@ T = TypeVar("T")
 # None is set where code of a task runs outside its action: the stages of a pipeline.
 running: ContextVar[LiveAttempt | None] = ContextVar("running", default=None)
 
+# The task whose pipeline runs: a stage that waits for it would wait for itself.
+tidied_task: ContextVar[object] = ContextVar("tidied_task", default=None)
+
 
 def current_attempt() -> LiveAttempt:
     attempt = running.get()

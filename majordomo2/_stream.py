@@ -13,7 +13,10 @@ from typing import TypeAlias, cast
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
+from . import _log as log
+from ._attempt import LiveAttempt
 from ._channel import Entry
+from ._errors import MajordomoStopped
 from ._instance import Instance
 from ._signals import running
 
@@ -81,18 +84,24 @@ class Stream(AsyncIterator[object]):
         self._feeding = trio.CancelScope()
         self._fed = trio.Event()
         self._busy = False
-        self._source: Iterator[object] | AsyncIterator[object]
+        self._attempt: LiveAttempt | None = None
+        self._ended_by_itself = False  # the source
+        self._plain: Iterator[object] | None = None
+        self._source: object
         if isinstance(source, AsyncIterable):
-            self._source = aiter(source)
-            instance.nursery.start_soon(self._feed, self._source)
+            feed = aiter(source)
+            self._source = feed
+            instance.streams.add(self)
+            instance.nursery.start_soon(self._feed, feed)
         else:
-            self._source = iter(source)
+            self._source = self._plain = iter(source)
             self._fed.set()
 
     async def __anext__(self) -> object:
         if self._busy:
             raise trio.BusyResourceError("another Trio task goes through these results")
         self._busy = True
+        self._attempt = running.get()
         try:
             return await self._next()
         finally:
@@ -100,16 +109,18 @@ class Stream(AsyncIterator[object]):
 
     async def _next(self) -> object:
         while True:
-            if isinstance(self._source, Iterator):
-                self._read(self._source)
+            if self._plain is not None:
+                self._read(self._plain)
             entry = self._next_entry()
             if entry is not None:
-                task = await entry.receive()
+                task = await entry.receive_or(self._given_up)
                 self._take(entry)
                 return task
             if self._exhausted and not self._taken_from:
                 await trio.lowlevel.checkpoint()
-                raise self._error or StopAsyncIteration
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
             await self._wait()
 
     def _next_entry(self) -> Entry | None:
@@ -129,11 +140,23 @@ class Stream(AsyncIterator[object]):
         while not self._exhausted and len(self._taken_from) < self._room:
             try:
                 self._instance.check_open("map")
-                self._start(next(source))
-            except StopIteration:
-                self._exhausted = True
+                item = self._next_item(source)
+                if not self._exhausted:
+                    self._instance.check_open("map")  # the source may have stopped it
+                    self._start(item)
             except Exception as error:
-                self._exhausted, self._error = True, error
+                self._exhausted = True
+                self._error = _told(error)
+
+    def _next_item(self, source: Iterator[object]) -> object:
+        try:
+            return next(source)
+        except StopIteration:
+            self._exhausted = self._ended_by_itself = True
+            return None
+        except BaseException:
+            self._ended_by_itself = True
+            raise
 
     def _start(self, item: object) -> None:
         entry = self._add(item)
@@ -161,9 +184,10 @@ class Stream(AsyncIterator[object]):
                     self._start(item)
                     self._wake_consumer()
         except StopAsyncIteration:
-            pass
+            self._ended_by_itself = True
         except Exception as error:
-            self._error = error
+            self._ended_by_itself = not isinstance(error, MajordomoStopped)
+            self._error = _told(error)
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -172,6 +196,11 @@ class Stream(AsyncIterator[object]):
             self._exhausted = True
             self._fed.set()
             self._wake_consumer()
+
+    def refuse(self, why: Exception, /) -> None:
+        """The instance takes no more: the source may be stuck for ever."""
+        self._error = self._error or why
+        self._feeding.cancel()
 
     async def _until_room(self) -> None:
         self._feeder = trio.lowlevel.current_task()
@@ -186,7 +215,13 @@ class Stream(AsyncIterator[object]):
         """Until there is something to take, or nothing more to come."""
         attempt = running.get()
         entry = next(iter(self._taken_from), None)
-        if entry is None or attempt is None or attempt.home is not entry.home:
+        lends = attempt is not None and not attempt.over
+        if (
+            entry is None
+            or attempt is None
+            or not lends
+            or attempt.home is not entry.home
+        ):
             await self._until_news()
         else:
             await attempt.lender.lend_while(attempt, entry, self._until_news)
@@ -196,9 +231,19 @@ class Stream(AsyncIterator[object]):
 
         def abort(_: RaiseCancelT) -> Abort:
             self._consumer = None
+            self._given_up()
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
+
+    def _given_up(self) -> None:
+        """The consumer waits no longer. If it is an action of the instance, it goes on
+        only with its slot, which one of these may have for ever.
+        """
+        attempt = self._attempt
+        if attempt is not None and attempt.home is self._instance:
+            for entry in list(self._taken_from):
+                entry.give_up()
 
     def _wake_consumer(self) -> None:
         if self._consumer is not None:
@@ -207,16 +252,22 @@ class Stream(AsyncIterator[object]):
 
     async def close(self) -> None:
         """Cancel what is in flight, and close the source."""
-        left_early = not self._exhausted
+        self._exhausted = True  # nothing is started from now on
+        self._instance.streams.discard(self)
         self._feeding.cancel()
-        for entry in self._taken_from:
+        for entry in list(self._taken_from):
             entry.cancel()
         with trio.CancelScope(shield=True):
             await self._fed.wait()
-            for entry in self._taken_from:
+            for entry in list(self._taken_from):
                 await entry.receive()
-        self._exhausted = True
-        if left_early:
+                if entry.ending is not None and entry.ending.status in (
+                    "failure",
+                    "timeout",
+                ):
+                    log.unreceived(entry.ending)
+        self._wake_consumer()
+        if not self._ended_by_itself:
             await self._close_source()
 
     async def _close_source(self) -> None:
@@ -228,17 +279,30 @@ class Stream(AsyncIterator[object]):
             close()
 
 
+def _told(error: Exception) -> Exception:
+    """The error as it is, but for what an async iterator can't raise as one."""
+    if not isinstance(error, StopAsyncIteration):
+        return error
+    told = RuntimeError("the source raised StopAsyncIteration")
+    told.__cause__ = error
+    return told
+
+
 class Mapping(AbstractAsyncContextManager[Stream, None]):
     """The `async with` block of a `map`."""
 
-    def __init__(self, make: Callable[[], Stream]) -> None:
+    def __init__(
+        self, make: Callable[[], Stream], check_open: Callable[[str], None]
+    ) -> None:
         self._make = make
+        self._check_open = check_open
 
     async def __aenter__(self) -> Stream:
         if hasattr(self, "_stream"):
             raise RuntimeError(
                 "this map() was entered before: each block needs a map() of its own"
             )
+        self._check_open("map")
         self._stream = self._make()
         return self._stream
 

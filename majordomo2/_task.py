@@ -204,7 +204,7 @@ class TaskFailed(Exception):
 
 
 class TaskTimedOut(TaskFailed):
-    """The task fell silent for too long; what it had saved is in `task.state`."""
+    """One of the task's clocks ran out; what it had saved is in `task.state`."""
 
 
 class TaskRejected(TaskFailed):
@@ -301,7 +301,7 @@ def is_failure(task: Task[T, TaskStatus], /) -> TypeIs[Task[T, Literal["failure"
 
 
 def is_timeout(task: Task[T, TaskStatus], /) -> TypeIs[Task[T, Literal["timeout"]]]:
-    """Did its last attempt fall silent?"""
+    """Did one of its clocks run out?"""
     return check_task(task).status == "timeout"
 
 

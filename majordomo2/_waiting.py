@@ -35,6 +35,7 @@ class Later(Carrier):
     def cut_off(self, entry: Entry, reason: Reason) -> None:
         self._pool.waiting -= 1
         self._pool.watchdog.forget(self)
+        self._pool.forget(entry)
         entry.carrier = None
         entry.end_without_worker(reason)
 

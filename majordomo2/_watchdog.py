@@ -66,7 +66,8 @@ class Watchdog:
             return
         self._valid += math.isinf(watched.check_at)
         self._push(watched, check_at)
-        self._sleep.deadline = min(self._sleep.deadline, check_at)
+        if check_at < self._sleep.deadline:  # noqa: PLR1730 - to set it is expensive
+            self._sleep.deadline = check_at
 
     def forget(self, watched: Watched) -> None:
         """Do not ask it any more."""

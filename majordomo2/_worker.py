@@ -19,10 +19,10 @@ from ._attempt import LiveAttempt, ObservedAttempt
 from ._channel import Carrier, Entry, Reason
 from ._circle import check_no_circle
 from ._events import Events
-from ._outcome import sort_out
+from ._outcome import add_note, sort_out
 from ._pipeline import Function, Stage, piped, settled
 from ._policy import answer
-from ._signals import running
+from ._signals import running, tidied_task
 from ._task import UNSAVED, TaskStatus
 from ._watchdog import Watchdog
 
@@ -65,6 +65,7 @@ class Worker(Carrier):
         tidying: The status and data to tidy next.
         cut: Why the scope was cancelled, if it was.
         cause: The same in words.
+        lent: Has somebody else its slot, while its action waits for another task?
         paused: Since when its action waits for another task, in the run's seconds.
     """
 
@@ -74,6 +75,7 @@ class Worker(Carrier):
         "check_at",
         "cut",
         "entry",
+        "lent",
         "paused",
         "period",
         "pool",
@@ -91,6 +93,7 @@ class Worker(Carrier):
         self.tidying: tuple[TaskStatus, object] | None = None
         self.cut: Reason | None = None
         self.cause = ""
+        self.lent = False
         self.paused = 0.0
         self.check_at = math.inf
         self.period = math.inf  # the shortest keepalive that `check_at` allows for
@@ -116,6 +119,8 @@ class Worker(Carrier):
         self.entry = entry
         entry.carrier = self
         self.tidying = status, data
+        if status == "timeout":
+            self.cause = SALVAGE
 
     @enable_ki_protection
     async def work(self) -> None:
@@ -162,6 +167,7 @@ class Worker(Carrier):
             assert self.entry is not None
             if self.cut is not None:  # cancelled before it started
                 self.entry.attempts -= 1
+                self.pool.restarts -= self.entry.attempts > 0
                 return
             running.set(attempt)
             if self.entry.options.shortest < self.period:
@@ -194,8 +200,8 @@ class Worker(Carrier):
             self.task.context = self.entry.context.copy()
             await cancel_shielded_checkpoint()
             running.set(None)
+            tidied_task.set(self.entry)
             if status == "timeout":
-                self.cause = SALVAGE
                 data = await salvaged(data, self.entry.salvage, self.entry.name)
             else:
                 data = await tidied(data, self.entry.stages, self.entry.name)
@@ -246,8 +252,11 @@ class Worker(Carrier):
         assert self.entry is not None and self.attempt is not None
         attempt, self.attempt = self.attempt, None
         self.entry.state = attempt.end()
-        self.pool.slot_free()
-        if self.pool.events is not None:
+        if self.lent:  # a leftover of it still waits
+            self.lent = False
+        else:
+            self.pool.slot_free()
+        if self.pool.events is not None and attempt.number <= self.entry.attempts:
             self.pool.events.tell("attempt_ended", attempt.id, attempt.number, why)
         return self.entry
 
@@ -269,7 +278,7 @@ class Worker(Carrier):
 
     def _failed(self, error: BaseException) -> None:
         if self.cut in ("timeout", "expired"):
-            _add_note(error, f"raised while it was cut off: {self.cause}")
+            add_note(error, f"raised while it was cut off: {self.cause}")
         self._over(error)
         again = self._may_restart(error)
         if again is False:
@@ -281,16 +290,18 @@ class Worker(Carrier):
         """Whether a raise is retried, or after how many seconds."""
         assert self.entry is not None
         options = self.entry.options
-        if (
-            self.cut in ("cancelled", "expired")
-            or self.entry.attempts > options.retries
-        ):
+        if self._is_final() or self.entry.attempts > options.retries:
             return False
         try:
-            return answer(options.retry_on, error)
+            again = answer(options.retry_on, error)
         except Exception as problem:
-            error.add_note(f"not retried: retry_on failed: {problem!r}")
+            add_note(error, f"not retried: retry_on failed: {problem!r}")
             return False
+        return False if self._is_final() else again  # it may have cancelled the task
+
+    def _is_final(self) -> bool:
+        """Was it cut off for good?"""
+        return self.cut in ("cancelled", "expired")
 
     def _ran_out(self, *, final: bool) -> None:
         """One of its clocks did."""
@@ -305,7 +316,7 @@ class Worker(Carrier):
         entry = self.entry
         log.ended(entry.label, "timeout", entry.attempts, cause)
         if entry.salvage:
-            self.tidying = "timeout", entry.last_state()
+            self.begin_tidying(entry, "timeout", entry.last_state())
         else:
             self._finish("timeout")
 
@@ -317,10 +328,12 @@ class Worker(Carrier):
         backoff = entry.options.backoff
         seconds = 0.0 if backoff is None else backoff.seconds(entry.attempts)
         seconds = seconds if again is True else again
+        label = entry.label
+        # First it is in other hands: what hears of it may stop the instance.
+        self.pool.restart(entry, seconds)
         if self.pool.events is not None:
             self.pool.events.tell("restarting", entry.name, seconds)
-        self.pool.restart(entry, seconds)
-        log.restarting(entry.label, entry.attempts, entry.options.retries, cause)
+        log.restarting(label, entry.attempts, entry.options.retries, cause)
 
     def _fail(self, data: object) -> None:
         assert self.entry is not None
@@ -418,22 +431,33 @@ class Worker(Carrier):
         """
         assert self.entry is not None
         check_no_circle(self.entry, entry)
-        if attempt.waits:
-            attempt.waits.append(entry)
-        else:
-            self._lend(attempt, entry)
+        attempt.waits = [*attempt.waits, entry]
+        if not self.lent:
+            self._lend(attempt)
         try:
             await wait()
         finally:
-            attempt.waits.remove(entry)
-            if not attempt.waits:
-                # Shielded: without its slot no code of the action goes on.
-                with trio.CancelScope(shield=True):
-                    await self.pool.slot_back()
-                self._resume(attempt)
+            await self._wait_is_over(attempt, entry)
 
-    def _lend(self, attempt: LiveAttempt, entry: Entry) -> None:
-        attempt.waits = [entry]
+    async def _wait_is_over(self, attempt: LiveAttempt, entry: Entry) -> None:
+        """Without its slot no code of the action goes on: it can't be cancelled here."""
+        if attempt.over:
+            self.pool.fill()
+            return
+        if len(attempt.waits) == 1:
+            with trio.CancelScope(shield=True):
+                await self.pool.slot_back()
+            self._resume(attempt)
+        else:
+            self.pool.fill()  # the slot that was kept for this end of a wait
+        attempt.waits.remove(entry)
+        if attempt.waits and not self.lent:  # meanwhile a child of it began to wait
+            self._lend(attempt)
+        if not attempt.waits:
+            self.pool.watchdog.watch(self, self.due(self.pool.now()))
+
+    def _lend(self, attempt: LiveAttempt) -> None:
+        self.lent = True
         self.paused = self.pool.now()
         self.pool.slot_free()
         self.pool.fill()
@@ -442,20 +466,14 @@ class Worker(Carrier):
 
     def _resume(self, attempt: LiveAttempt) -> None:
         """Its silence goes on from where it was when the wait began."""
-        now = self.pool.now()
-        attempt.pinged = now - max(0.0, self.paused - attempt.pinged)
-        self.pool.watchdog.watch(self, self.due(now))
+        self.lent = False
+        attempt.pinged = self.pool.now() - max(0.0, self.paused - attempt.pinged)
         if self.pool.events is not None:
             self.pool.events.tell("slot_taken_back", attempt.id)
 
 
 # What a worker is about while it salvages the state of a timeout.
 SALVAGE = "salvage"
-
-
-def _add_note(error: BaseException, note: str) -> None:
-    if note not in getattr(error, "__notes__", ()):  # it may be raised at each attempt
-        error.add_note(note)
 
 
 @disable_ki_protection

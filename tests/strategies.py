@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, TypeAlias
 
 from hypothesis import strategies as st
 
@@ -206,3 +208,170 @@ steps = st.builds(
 )
 endings = st.sampled_from(["return", "success", "failure"])
 scripts: st.SearchStrategy[list[Step]] = st.lists(steps, max_size=6)
+
+
+# Policies: when a task is started again, and how long it may take.
+
+
+class Sulk(Exception):
+    """Raised by scripts."""
+
+
+class Storm(Sulk):
+    """A kind of sulk."""
+
+
+class Flood(Exception):
+    """No sulk."""
+
+
+RAISES: dict[str, Callable[[], Exception]] = {
+    "sulk": lambda: Sulk("sulk"),
+    "storm": lambda: Storm("storm"),
+    "flood": lambda: Flood("flood"),
+    "sulks": lambda: ExceptionGroup(
+        "sulks", [Sulk(), ExceptionGroup("inner", [Storm()])]
+    ),
+    "both": lambda: ExceptionGroup("both", [Sulk(), Flood()]),
+}
+
+
+class Bad(Enum):
+    """What a `retry_on` function must not do; the values are what it returns."""
+
+    NAN = math.nan
+    INFINITE = math.inf
+    NEGATIVE = -1
+    TOO_LARGE = 10**400
+    NONE = None
+    TEXT = "1"
+    RAISES = "raises"
+
+
+# Whether it starts again, after how many seconds, or what is wrong with the answer.
+Said: TypeAlias = bool | float | Bad
+
+
+@dataclass(frozen=True)
+class RetryRule:
+    """A `retry_on`, and what it says of each kind of raise.
+
+    Attributes:
+        value: None: the option is left out.
+    """
+
+    value: object
+    answers: dict[str, Said]
+
+    def __repr__(self) -> str:
+        return f"{self.value}: {self.answers}"
+
+
+def _by_type(value: object, *retried: str) -> RetryRule:
+    return RetryRule(value, {kind: kind in retried for kind in RAISES})
+
+
+def _by_function(answers: dict[str, Said]) -> RetryRule:
+    def retry_on(error: Exception) -> object:
+        kind = error.message if isinstance(error, ExceptionGroup) else error.args[0]
+        answer = answers[kind]
+        if answer is Bad.RAISES:
+            raise ZeroDivisionError(kind)
+        return answer.value if isinstance(answer, Bad) else answer
+
+    return RetryRule(retry_on, answers)
+
+
+_answers: st.SearchStrategy[Said] = st.sampled_from(
+    [True, True, True, 0, 0.0, 0.5, 2, False, *Bad]
+)
+retry_rules: st.SearchStrategy[RetryRule] = st.one_of(
+    st.sampled_from(
+        [
+            _by_type(None, *RAISES),
+            _by_type(()),
+            _by_type(Sulk, "sulk", "storm", "sulks"),
+            _by_type((Storm, Flood), "storm", "flood"),
+            _by_type((Sulk, Flood), *RAISES),
+            _by_type(ExceptionGroup, "sulks", "both"),
+        ]
+    ),
+    st.fixed_dictionaries(dict.fromkeys(RAISES, _answers)).map(_by_function),
+)
+
+
+@dataclass(frozen=True)
+class Act:
+    """One attempt under a policy.
+
+    Attributes:
+        saves: What it does at each sign of life: a number is saved, None is a ping.
+        pause: Seconds before each sign of life, and before the end; None: no wait.
+        end: A key of `RAISES`, "return", "success", "failure", or "hang".
+    """
+
+    saves: tuple[int | None, ...]
+    pause: float | None
+    end: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The options of a task, and what follows its last attempt.
+
+    All times are in seconds, and sums of them are exact.
+
+    Attributes:
+        post: How long the pipeline takes; None: there is none.
+        salvage: How long it takes to salvage; None: nothing does.
+    """
+
+    retries: float
+    rule: RetryRule
+    backoff: tuple[float, float, float] | None  # initial, factor, maximum
+    keepalive: float
+    attempt_timeout: float
+    total_timeout: float
+    priority: float
+    post: float | None
+    salvage: float | None
+
+
+HANG = 1000.0  # seconds: longer than whatever a policy allows, if it limits it
+
+acts = st.builds(
+    Act,
+    saves=st.lists(st.none() | small, max_size=3).map(tuple),
+    pause=st.sampled_from([None, 0.0, 0.25, 0.25, 0.5, 1.0]),
+    end=st.sampled_from([*RAISES, *RAISES, "hang", "hang", "return"]),
+)
+policies = st.builds(
+    Policy,
+    retries=st.sampled_from([0, 1, 3, 8, math.inf]),
+    rule=retry_rules,
+    backoff=st.sampled_from([None, (0.25, 1, 45), (0.5, 2, 1.5), (0, 3, 1)]),
+    keepalive=st.sampled_from([0, 0.5, 0.75, 2.0, math.inf]),
+    attempt_timeout=st.sampled_from([0, 1.0, 1.5, math.inf, math.inf]),
+    total_timeout=st.sampled_from([0.5, 1.0, 2.25, 5.0, math.inf, math.inf]),
+    priority=st.sampled_from([0, 0, 0, 1, -0.5]),
+    post=st.sampled_from([None, 0.0, 0.5, 3.0]),
+    salvage=st.sampled_from([None, 0.0, 0.5, 9.0]),
+)
+last_acts = st.builds(
+    Act,
+    saves=st.just(()),
+    pause=st.none(),
+    end=st.sampled_from(["return", "success", "failure"]),
+)
+
+
+@st.composite
+def plots(draw: st.DrawFn) -> tuple[tuple[Act, ...], Policy]:
+    """What the attempts of a task do, and its policy; one of them is the last."""
+    script = (*draw(st.lists(acts, max_size=5)), draw(last_acts))
+    return script, draw(policies)
+
+
+limits: st.SearchStrategy[tuple[int, float] | None] = st.none() | st.tuples(
+    st.integers(1, 3), st.sampled_from([0, 0.25, 1.0, 3.0])
+)

@@ -24,6 +24,7 @@ import pytest
 import trio
 
 from majordomo2 import (
+    Backoff,
     Job,
     Majordomo,
     MajordomoStopped,
@@ -51,7 +52,7 @@ from majordomo2 import (
     task_return_value,
     update_data,
 )
-from majordomo2.abc import Attempt
+from majordomo2.abc import Attempt, Observer
 from support import untyped
 from virtual import run_with
 
@@ -167,6 +168,19 @@ WHOLE: list[Row] = [
     (2j, TypeError, "whole number"),
     ([3], TypeError, "whole number"),
 ]
+NUMBER: list[Row] = [
+    (NAN, ValueError, "give one such as 1"),
+    (True, TypeError, "must be a number"),
+    (False, TypeError, "must be a number"),
+    (None, TypeError, "give one such as 1"),
+    ("1", TypeError, "must be a number"),
+    ("high", TypeError, "must be a number"),
+    (b"1", TypeError, "must be a number"),
+    (1j, TypeError, "must be a number"),
+    (Fraction(1, 2), TypeError, "must be a number"),
+    ((1, 2), TypeError, "must be a number"),
+    ([1], TypeError, "must be a number"),
+]
 OPTIONS: list[tuple[str, object, type[Exception], str]] = [
     *(("keepalive", value, error, remedy) for value, error, remedy in SECONDS),
     *(("retries", value, error, remedy) for value, error, remedy in WHOLE),
@@ -185,6 +199,31 @@ OPTIONS: list[tuple[str, object, type[Exception], str]] = [
     ("context", {}, TypeError, "contextvars.copy_context()"),
     ("context", None, TypeError, "contextvars.copy_context()"),
     ("context", contextvars.copy_context, TypeError, "contextvars.copy_context()"),
+    *(("attempt_timeout", value, error, remedy) for value, error, remedy in SECONDS),
+    *(("total_timeout", value, error, remedy) for value, error, remedy in SECONDS),
+    *(("priority", value, error, remedy) for value, error, remedy in NUMBER),
+    ("retry_on", 3, TypeError, "True, False or seconds to wait"),
+    ("retry_on", True, TypeError, "True, False or seconds to wait"),
+    ("retry_on", None, TypeError, "() for no retry after a raise"),
+    ("retry_on", "ValueError", TypeError, "give an exception type"),
+    ("retry_on", [ValueError], TypeError, "a tuple of them"),
+    ("retry_on", {ValueError}, TypeError, "a tuple of them"),
+    ("retry_on", ValueError("x"), TypeError, "give an exception type"),
+    ("retry_on", int, TypeError, "give an exception type"),
+    ("retry_on", BaseException, TypeError, "subclasses of Exception"),
+    ("retry_on", KeyboardInterrupt, TypeError, "subclasses of Exception"),
+    ("retry_on", trio.Cancelled, TypeError, "subclasses of Exception"),
+    ("retry_on", fetch, TypeError, "a plain function of the exception"),
+    ("retry_on", functools.partial(fetch), TypeError, "a plain function"),
+    ("retry_on", AsyncCallable(), TypeError, "a plain function"),
+    ("backoff", None, TypeError, "give Backoff(...)"),
+    ("backoff", True, TypeError, "give Backoff(...)"),
+    ("backoff", 0.5, TypeError, "give Backoff(...)"),
+    ("backoff", "exponential", TypeError, "give Backoff(...)"),
+    ("backoff", [1, 2, 4], TypeError, "give Backoff(...)"),
+    ("backoff", {"initial": 1}, TypeError, "give Backoff(...)"),
+    ("backoff", Backoff, TypeError, "give Backoff(...)"),
+    ("backoff", plain, TypeError, "give Backoff(...)"),
 ]
 
 
@@ -198,11 +237,55 @@ def test_a_wrong_option(
     refused(caller, (fetch, 1), {name: value}, words, error)
 
 
-@pytest.mark.parametrize("name", ["keepalive", "retries"])
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize(
+    ("kinds", "wrong"),
+    [
+        ((3,), 3),
+        ((ValueError, None), None),
+        ((ValueError, KeyboardInterrupt), KeyboardInterrupt),
+        ((ValueError, (KeyError, OSError)), (KeyError, OSError)),
+        (("ValueError",), "ValueError"),
+        ((ValueError("x"),), ValueError("x")),
+        ((plain,), plain),
+    ],
+)
+def test_a_wrong_type_in_retry_on(
+    caller: str, kinds: tuple[object, ...], wrong: object
+) -> None:
+    """The one among them that is wrong is shown: SPEC 7.4, 8.1."""
+    words = ("retry_on must hold subclasses of Exception", wrong, "a tuple of them")
+    refused(caller, (fetch, 1), {"retry_on": kinds}, words)
+
+
+def test_a_coroutine_for_a_retry_on() -> None:
+    """`retry_on=f()` is no function: SPEC 7.4, 8.1."""
+    with contextlib.closing(fetch(1)) as coroutine:
+        words = ("retry_on must be a function", "coroutine", "a plain function")
+        refused("add_task", (fetch, 1), {"retry_on": coroutine}, words)
+
+
+@pytest.mark.parametrize("value", [-math.inf, math.inf, -3, 0.5, -(10**400), 10**400])
+def test_any_number_is_a_priority(value: float) -> None:
+    """Infinite ones and huge ones compare too: SPEC 7.7."""
+    order: list[float] = []
+
+    async def body(jarvis: Majordomo) -> None:
+        jarvis.add_task(trio.sleep, 1)
+        for priority in (0, value):
+            jarvis.add_task(order.append, priority, priority=priority, runner="inline")
+
+    run_with(body, max_workers=1)
+    assert order == sorted([0, value], reverse=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["keepalive", "retries", "attempt_timeout", "total_timeout", "priority"]
+)
 def test_an_option_too_large_for_a_float(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is as good as `math.inf`, also in what is logged: SPEC 4.3, 4.4."""
+    """It is as good as `math.inf`, also in what is logged: SPEC 4.3, 4.4, 7.7, 8.3."""
     caplog.set_level(logging.INFO, "majordomo2")
 
     async def fail_once() -> str:
@@ -229,6 +312,11 @@ def test_an_option_too_large_for_a_float(
         ("keep_alive", "did you mean keepalive=?"),
         ("runer", "did you mean runner=?"),
         ("contxt", "did you mean context=?"),
+        ("retryon", "did you mean retry_on=?"),
+        ("back_off", "did you mean backoff=?"),
+        ("attempt_time", "did you mean attempt_timeout=?"),
+        ("totaltimeout", "did you mean total_timeout=?"),
+        ("prio", "did you mean priority=?"),
         ("url", "keepalive, retries, retry_on, backoff, attempt_timeout"),
     ],
 )
@@ -522,6 +610,202 @@ def test_a_huge_max_workers() -> None:
         return await jarvis.get_task_data(fetch, 1)
 
     assert run_with(body, max_workers=10**400) == 1
+
+
+LIMITS: list[Row] = [
+    (5, TypeError, "restart_limit=(10, 60)"),
+    (2.5, TypeError, "restart_limit=(10, 60)"),
+    (True, TypeError, "restart_limit=(10, 60)"),
+    ("ab", TypeError, "restart_limit=(10, 60)"),
+    ([1, 2], TypeError, "restart_limit=(10, 60)"),
+    ({1: 2}, TypeError, "restart_limit=(10, 60)"),
+    ((), TypeError, "restart_limit=(10, 60)"),
+    ((1,), TypeError, "restart_limit=(10, 60)"),
+    ((1, 2, 3), TypeError, "restart_limit=(10, 60)"),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "remedy"), LIMITS)
+def test_a_restart_limit_that_is_no_pair(
+    value: object, error: type[Exception], remedy: str
+) -> None:
+    """The call is shown: SPEC 8.4."""
+    with pytest.raises(error) as caught:
+        start_majordomo(restart_limit=untyped(value))
+    words = ("restart_limit must be a pair (restarts, seconds)", value, remedy)
+    assert_said(caught.value, *words)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "remedy"),
+    [
+        (None, TypeError, "leave it out"),
+        ("3", TypeError, "leave it out"),
+        (True, TypeError, "leave it out"),
+        (1.5, TypeError, "leave it out"),
+        (NAN, ValueError, ""),
+        (0, ValueError, "1 or more"),
+        (-1, ValueError, "1 or more"),
+        (math.inf, ValueError, "leave it out"),
+    ],
+)
+def test_a_wrong_number_of_restarts(
+    value: object, error: type[Exception], remedy: str
+) -> None:
+    """At least one, and not without end: SPEC 8.4."""
+    with pytest.raises(error) as caught:
+        start_majordomo(restart_limit=untyped((value, 60)))
+    assert_said(caught.value, "the restarts of restart_limit must", value, remedy)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "_remedy"),
+    [*SECONDS, (math.inf, ValueError, "")],
+)
+def test_a_wrong_window_of_restarts(
+    value: object, error: type[Exception], _remedy: str
+) -> None:
+    """A number of seconds, and not without end: SPEC 8.4."""
+    with pytest.raises(error) as caught:
+        start_majordomo(restart_limit=untyped((10, value)))
+    assert_said(caught.value, "the seconds of restart_limit must", value)
+
+
+@pytest.mark.parametrize("value", [(0, 1), (1.5, 1), ("1", 1), (1, -1), (1, "1")])
+def test_the_remedy_for_a_restart_limit(value: object) -> None:
+    """What the message offers is accepted: SPEC 8.4."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        start_majordomo(restart_limit=untyped(value))
+    assert "math.inf" not in str(caught.value)
+    assert "the seconds of restart_limit=5" not in str(caught.value)
+
+
+def test_a_huge_restart_limit() -> None:
+    """It is a number of restarts like any other: SPEC 8.4."""
+    start_majordomo(restart_limit=(10**30, 1))
+
+
+def test_a_window_of_no_length() -> None:
+    """It has no restarts: no limit: SPEC 8.4."""
+
+    async def fail_often() -> int:
+        if current_task().attempts <= 3:
+            raise ValueError("not yet")
+        return 1
+
+    async def main() -> int:
+        async with start_majordomo(restart_limit=(1, 0)) as jarvis:
+            return await jarvis.get_task_data(fail_often)
+
+    assert trio.run(main) == 1
+
+
+@pytest.mark.parametrize(
+    "value", [object(), Observer(), Observer, None, 3, True, generate]
+)
+def test_observers_that_are_no_iterable(value: object) -> None:
+    """One alone is not enough: the call is shown: SPEC 11.2."""
+    with pytest.raises(TypeError) as caught:
+        start_majordomo(observers=untyped(value))
+    words = ("observers must be an iterable", value, "observers=[observer]")
+    assert_said(caught.value, *words)
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ([3], 3),
+        ([Observer(), None], None),
+        ([Observer], Observer),
+        ("ab", "a"),
+        ([()], ()),
+        ({"progress": Observer()}, "progress"),
+        ((HalfARunner for _ in range(1)), HalfARunner),
+    ],
+)
+def test_a_wrong_observer(value: object, wrong: object) -> None:
+    """The one among them that is none is shown: SPEC 11.2."""
+    with pytest.raises(TypeError) as caught:
+        start_majordomo(observers=untyped(value))
+    words = ("observers must hold", wrong, "majordomo2.abc.Observer")
+    assert_said(caught.value, *words)
+
+
+# Backoff
+
+NO_SECONDS: list[Row] = [*SECONDS, (math.inf, ValueError, "finite")]
+
+
+@pytest.mark.parametrize("name", ["initial", "maximum", "jitter"])
+@pytest.mark.parametrize(("value", "error", "_remedy"), NO_SECONDS)
+def test_wrong_seconds_of_a_backoff(
+    name: str, value: object, error: type[Exception], _remedy: str
+) -> None:
+    """It is checked when it is made: SPEC 8.2."""
+    with pytest.raises(error) as caught:
+        Backoff(**untyped({name: value}))
+    assert type(caught.value) is error
+    assert_said(caught.value, f"{name} must", value, "give")
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "remedy"),
+    [
+        *NUMBER,
+        (0, ValueError, "1 or more"),
+        (0.999, ValueError, "the waits would shrink"),
+        (-2, ValueError, "the waits would shrink"),
+        (math.inf, ValueError, "finite"),
+        (-math.inf, ValueError, "finite"),
+    ],
+)
+def test_a_wrong_factor_of_a_backoff(
+    value: object, error: type[Exception], remedy: str
+) -> None:
+    """One that shrinks the waits too: SPEC 8.2."""
+    with pytest.raises(error) as caught:
+        Backoff(factor=untyped(value))
+    assert type(caught.value) is error
+    assert_said(caught.value, "factor must", value, remedy)
+
+
+@pytest.mark.parametrize(
+    "options", [{"initial": 46}, {"maximum": 0.05}, {"maximum": 0}]
+)
+def test_an_initial_above_the_maximum(options: dict[str, float]) -> None:
+    """Both are shown: SPEC 8.2."""
+    with pytest.raises(ValueError, match="initial must be at most maximum") as caught:
+        Backoff(**untyped(options))
+    for value in options.values():
+        assert_said(caught.value, value, "maximum=")
+
+
+@pytest.mark.parametrize("value", [-1, NAN, "1", None])
+def test_the_remedy_for_a_backoff(value: object) -> None:
+    """What the message offers is accepted: SPEC 8.2."""
+    with pytest.raises((TypeError, ValueError)) as caught:
+        Backoff(initial=untyped(value))
+    assert "math.inf" not in str(caught.value)
+
+
+def test_a_factor_too_large_for_a_float() -> None:
+    """As good as infinite, and refused as such: SPEC 8.2."""
+    with pytest.raises(ValueError, match="factor must be finite"):
+        Backoff(factor=10**400)
+
+
+@pytest.mark.parametrize("name", ["initial", "maximum", "jitter"])
+def test_seconds_of_a_backoff_too_large_for_a_float(name: str) -> None:
+    """As good as infinite, and refused as such: SPEC 8.2."""
+    with pytest.raises(ValueError, match=f"{name} must be finite"):
+        Backoff(**untyped({name: 10**400}))
+
+
+@pytest.mark.parametrize("options", [{"min": 1}, {"base": 2}, {"max_": 3}])
+def test_an_unknown_part_of_a_backoff(options: dict[str, object]) -> None:
+    """Python says so itself: SPEC 8.2."""
+    with pytest.raises(TypeError, match=next(iter(options))):
+        Backoff(**untyped(options))
 
 
 def test_a_block_that_is_entered_twice() -> None:

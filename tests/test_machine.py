@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,7 @@ from hypothesis.stateful import (
 )
 
 from majordomo2 import (
+    Backoff,
     MajordomoStopped,
     ResultChannel,
     Task,
@@ -52,8 +54,12 @@ class Puppet:
     period: float
     retries: int
     stubborn: bool  # cancelled, it waits until it is told how to end
-    phase: str = "queued"  # "running", "dying", or the status of its end
+    pause: float  # seconds before each restart
+    priority: int
+    phase: str = "queued"  # "running", "dying", "waiting", or the status of its end
     attempts: int = 0
+    due: float = math.inf  # when it is restarted
+    arrived: float = 0.0  # when it was queued
     state: object = field(default_factory=dict[str, object])
     pinged: float = 0.0
     doomed: str = ""  # why it dies: "timeout" or "cancelled"
@@ -63,6 +69,7 @@ class Puppet:
 
     def __post_init__(self) -> None:
         self.say, self.hear = trio.open_memory_channel[str](10)
+        self.queue()
 
     async def action(self) -> object:
         self.attempts += 1
@@ -107,11 +114,12 @@ class Puppet:
 
     @property
     def deadline(self) -> float:
-        return self.pinged + self.period if self.phase == "running" else math.inf
+        """When it is cut off, or queued again."""
+        return self.pinged + self.period if self.phase == "running" else self.due
 
     @property
     def ended(self) -> bool:
-        return self.phase not in ("queued", "running", "dying")
+        return self.phase not in ("queued", "running", "dying", "waiting")
 
     # The model
 
@@ -136,7 +144,14 @@ class Puppet:
 
     def restart_or(self, end: str) -> None:
         again = self.attempts <= self.retries and self.doomed != "cancelled"
-        self.phase, self.doomed = "queued" if again else end, ""
+        if again and self.pause:
+            self.due = self.clock.current_time() + self.pause
+            self.phase = "waiting"
+        elif again:
+            self.queue()
+        else:
+            self.phase = end
+        self.doomed = ""
 
     def died(self) -> None:
         if self.doomed == "timeout":
@@ -144,11 +159,26 @@ class Puppet:
         else:
             self.phase = "cancelled"
 
+    def queue(self) -> None:
+        self.phase, self.due = "queued", math.inf
+        self.arrived = self.clock.current_time()
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Smaller ones start first."""
+        return -self.priority, self.arrived
+
+    def time_is_up(self) -> None:
+        if self.phase == "waiting":
+            self.queue()
+        else:
+            self.cut_off("timeout")
+
     def cut_off(self, why: str) -> None:
         if self.ended:
             return
-        if self.phase == "queued":
-            self.phase = "cancelled"
+        if self.phase in ("queued", "waiting"):
+            self.phase, self.due = "cancelled", math.inf
             return
         self.phase = "dying"
         self.doomed = why if self.doomed != "cancelled" else self.doomed
@@ -167,6 +197,8 @@ class Machine(RuleBasedStateMachine):
         self.clock = trio.testing.MockClock()
         self.all: list[Puppet] = []
         self.stopped = False
+        self.starts: Counter[int] = Counter()  # of each puppet, as was seen last
+        self.looked = 0.0  # when that was
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self.live)
 
@@ -214,7 +246,7 @@ class Machine(RuleBasedStateMachine):
         self.clock.jump(seconds)
         for puppet in self.all:
             if puppet.deadline <= self.clock.current_time():
-                puppet.cut_off("timeout")
+                puppet.time_is_up()
         await trio.testing.wait_all_tasks_blocked()
 
     @rule(
@@ -222,14 +254,28 @@ class Machine(RuleBasedStateMachine):
         period=st.sampled_from([1.0, 3.0, math.inf]),
         retries=st.integers(0, 2),
         stubborn=st.booleans(),
+        pause=st.sampled_from([0.0, 2.0]),
+        priority=st.sampled_from([0, 0, 1, -1]),
     )
-    def add(self, period: float, retries: int, *, stubborn: bool) -> Puppet:
-        puppet = Puppet(self.clock, period, retries, stubborn)
+    def add(
+        self,
+        period: float,
+        retries: int,
+        pause: float,
+        priority: int,
+        *,
+        stubborn: bool,
+    ) -> Puppet:
+        puppet = Puppet(self.clock, period, retries, stubborn, pause, priority)
 
         async def act() -> None:
             try:
                 puppet.channel = self.jarvis.add_task(
-                    puppet.action, keepalive=period, retries=retries
+                    puppet.action,
+                    keepalive=period,
+                    retries=retries,
+                    backoff=Backoff(initial=pause, factor=1, jitter=0),
+                    priority=priority,
                 )
             except MajordomoStopped:
                 assert self.stopped
@@ -331,6 +377,33 @@ class Machine(RuleBasedStateMachine):
             assert puppet.cleaning == (puppet.phase == "dying")
             for task in puppet.received:
                 assert task is puppet.received[0]
+
+    @invariant()
+    def they_start_in_order(self) -> None:
+        """SPEC 7.7: larger priorities first, then arrival; restarts behind."""
+        for started in self.busy():
+            if started.attempts > self.starts[id(started)]:
+                for queued in self.all:
+                    if queued.phase == "queued" and queued.arrived <= self.looked:
+                        assert started.place <= queued.place
+        self.starts = Counter({id(each): each.attempts for each in self.all})
+        self.looked = self.clock.current_time()
+
+    @invariant()
+    def the_statistics_are_exact(self) -> None:
+        """SPEC 7.10: each number is the model's, and they add up."""
+        if not self.all:
+            return
+        found = self.jarvis.statistics()
+        phases = Counter(puppet.phase for puppet in self.all)
+        assert found.queued == phases["queued"]
+        assert found.running == phases["running"] + phases["dying"]
+        assert found.waiting == phases["waiting"]
+        assert found.finished == {status: phases[status] for status in found.finished}
+        assert found.restarts == sum(max(0, each.attempts - 1) for each in self.all)
+        assert found.abandoned_threads == 0
+        ended = sum(found.finished.values())
+        assert found.queued + found.running + found.waiting + ended == len(self.all)
 
     def teardown(self) -> None:
         if not self.thread.ident:
