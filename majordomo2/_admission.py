@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush
-from itertools import count
+from heapq import heappop, heappush
+from itertools import chain
 
 from ._channel import Carrier, Entry, Reason
-
-_Place = tuple[float, int, Entry]
 
 
 class Admission(Carrier):
     """Tasks in order of arrival, larger priorities first.
 
-    A deque as long as all priorities are 0, and a heap from the first other one on.
-    Tasks that ended while they were queued are passed over when their turn comes.
+    One line for each priority that is there, and a heap of these priorities: mostly it is
+    one line. Tasks that ended while they were queued are passed over when their turn
+    comes.
 
     Attributes:
         queued: How many wait.
@@ -23,33 +22,31 @@ class Admission(Carrier):
 
     def __init__(self) -> None:
         self.queued = 0
-        self._line: deque[Entry] = deque()
-        self._heap: list[_Place] | None = None
-        self._arrivals = count(1)
+        self._lines: dict[float, deque[Entry]] = {}
+        self._priorities: list[
+            float
+        ] = []  # the largest first, so with their sign turned
 
     def put(self, entry: Entry) -> None:
         self.queued += 1
         entry.carrier = self
-        if self._heap is None:
-            if entry.options.priority == 0:
-                self._line.append(entry)
-                return
-            self._heap = [self._place(each) for each in self._line]
-            self._line.clear()
-            heapify(self._heap)
-        heappush(self._heap, self._place(entry))
-
-    def _place(self, entry: Entry) -> _Place:
-        return -entry.options.priority, next(self._arrivals), entry
+        priority = entry.options.priority
+        line = self._lines.get(priority)
+        if line is None:
+            line = self._lines[priority] = deque()
+            heappush(self._priorities, -priority)
+        line.append(entry)
 
     def pop(self) -> Entry | None:
-        while self._line or self._heap:
-            entry = heappop(self._heap)[2] if self._heap else self._line.popleft()
-            if entry.carrier is self:
-                self.queued -= 1
-                entry.carrier = None
-                return entry
-        self._heap = None
+        while self._priorities:
+            line = self._lines[-self._priorities[0]]
+            while line:
+                entry = line.popleft()
+                if entry.carrier is self:
+                    self.queued -= 1
+                    entry.carrier = None
+                    return entry
+            del self._lines[-heappop(self._priorities)]
         return None
 
     def cut_off(self, entry: Entry, reason: Reason) -> None:
@@ -63,5 +60,5 @@ class Admission(Carrier):
 
     def all(self) -> list[Entry]:
         """Those that wait, to be ended."""
-        places = [place[2] for place in self._heap or ()]
-        return [entry for entry in (*self._line, *places) if entry.carrier is self]
+        everyone = chain.from_iterable(self._lines.values())
+        return [entry for entry in everyone if entry.carrier is self]
