@@ -123,36 +123,45 @@ class Worker(Carrier):
             self.cause = SALVAGE
 
     @enable_ki_protection
-    async def work(self) -> None:
+    async def work(self) -> None:  # noqa: PLR0912 - each coroutine weighs on each task
         """Run what was begun, then whatever is queued, until the pool lets go."""
         self.task = trio.lowlevel.current_task()
+        wanted = True
         try:
-            while await self._stint():
+            while wanted:
+                with trio.CancelScope() as self.scope:
+                    if self.cut is not None:
+                        self.scope.cancel(reason=self.cause)
+                    while True:
+                        if self.attempt is not None:
+                            if self._starts(self.attempt):
+                                assert self.entry is not None
+                                runner = self.entry.runner
+                                try:
+                                    value = await runner.run(self.attempt)
+                                except BaseException as error:
+                                    self._raised(self.attempt, error)
+                                else:
+                                    self._returned(self.attempt, value)
+                                    del value  # the next task may be long in coming
+                                finally:
+                                    self.pool.back()
+                        elif self.tidying is not None:
+                            await self._tidy(*self.tidying)
+                        if self.cut is not None:
+                            break
+                        if self.tidying is not None:
+                            continue
+                        if self._begin_next():
+                            await cancel_shielded_checkpoint()
+                        elif not await self.pool.park(self):
+                            wanted = False
+                            break
                 self._conclude_cut()
         finally:
             if self.entry is not None:  # cancelled from outside
                 self._give_up()
             self.pool.gone(self)
-
-    async def _stint(self) -> bool:
-        """Work until the scope is used up; False: nothing is left to do."""
-        with trio.CancelScope() as self.scope:
-            if self.cut is not None:
-                self.scope.cancel(reason=self.cause)
-            while True:
-                if self.attempt is not None:
-                    await self._run(self.attempt)
-                elif self.tidying is not None:
-                    await self._tidy(*self.tidying)
-                if self.cut is not None:
-                    break
-                if self.tidying is not None:
-                    continue
-                if self._begin_next():
-                    await cancel_shielded_checkpoint()
-                elif not await self.pool.park(self):
-                    return False
-        return True
 
     def _begin_next(self) -> bool:
         entry = self.pool.next_entry()
@@ -161,31 +170,20 @@ class Worker(Carrier):
         self.begin(entry)
         return True
 
-    async def _run(self, attempt: LiveAttempt) -> None:
+    def _starts(self, attempt: LiveAttempt) -> bool:
+        """The action is to start now; False: it was cancelled before."""
+        assert self.entry is not None
+        if self.cut is not None:
+            self.entry.attempts -= 1
+            self.pool.restarts -= self.entry.attempts > 0
+            return False
         self.pool.away()
-        try:
-            assert self.entry is not None
-            if self.cut is not None:  # cancelled before it started
-                self.entry.attempts -= 1
-                self.pool.restarts -= self.entry.attempts > 0
-                return
-            running.set(attempt)
-            if self.entry.options.shortest < self.period:
-                self._watch(self.entry.options.shortest)
-            if self.pool.events is not None:
-                self.pool.events.tell("attempt_started", attempt.id, attempt.number)
-            value = await self.entry.runner.run(attempt)
-        except BaseException as error:
-            leaving = self._raised(attempt, error)
-            if leaving is not None:
-                raise leaving  # noqa: B904 - it has a context of its own
-        else:
-            if attempt.declared is None:
-                self._succeeded(value)
-            else:  # it swallowed the signal and went on
-                self._as_declared()
-        finally:
-            self.pool.back()
+        running.set(attempt)
+        if self.entry.options.shortest < self.period:
+            self._watch(self.entry.options.shortest)
+        if self.pool.events is not None:
+            self.pool.events.tell("attempt_started", attempt.id, attempt.number)
+        return True
 
     def _watch(self, seconds: float) -> None:
         self.period = seconds
@@ -218,10 +216,14 @@ class Worker(Carrier):
         finally:
             self.pool.back()
 
-    def _raised(
-        self, attempt: LiveAttempt, error: BaseException
-    ) -> BaseException | None:
-        """What an action raised becomes its result, but for what is to leave it."""
+    def _returned(self, attempt: LiveAttempt, value: object) -> None:
+        if attempt.declared is None:
+            self._succeeded(value)
+        else:  # it swallowed the signal and went on
+            self._as_declared()
+
+    def _raised(self, attempt: LiveAttempt, error: BaseException) -> None:
+        """What an action raised becomes its result, but a cancellation goes on."""
         failure, cancelled, fatal = sort_out(error, attempt)
         if fatal is not None:
             self._end_with(fatal, failure)
@@ -235,7 +237,8 @@ class Worker(Carrier):
             if cancelled is not None and self.cut is None:
                 self.cut = "cancelled"  # from outside: no restart
             self._failed(failure)
-        return cancelled
+        if cancelled is not None:
+            raise cancelled
 
     def _end_with(self, fatal: BaseException, failure: BaseException | None) -> None:
         """What is no failure leaves the block; a failure beside it must not vanish."""
