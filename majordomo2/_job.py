@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass, replace
 from typing import (
     Generic,
     Literal,
+    NamedTuple,
     Never,
     Protocol,
     TypeAlias,
@@ -73,8 +73,7 @@ class Twice(Generic[X_co, A_co]):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """What a job describes, for the engine."""
 
     action: Callable[..., object]
@@ -223,11 +222,11 @@ class Job(Twice[R_co, R_co], Generic[R_co]):
         is given the list of the subtasks' data.
         """
         _checks.function("f", f, ".salvage({})")
-        return Job(replace(self._work, salvages=(*self._work.salvages, f)))
+        return Job(self._work._replace(salvages=(*self._work.salvages, f)))
 
     def _with_stage(self, stage: Stage) -> Job[object]:
         stages = _pipeline.with_stage(self._work.stages, stage)
-        return Job(replace(self._work, stages=stages))
+        return Job(self._work._replace(stages=stages))
 
     def __repr__(self) -> str:
         work = self._work
