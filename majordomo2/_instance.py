@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
@@ -205,17 +204,15 @@ class Instance:
         _checks.function("action", action, "map({}, source)")
         function = cast("Callable[..., object]", action)
         given = checked("map", options)
-        context = given.context
-        given = replace(
-            given, context=contextvars.copy_context() if context is None else context
-        )
+        if given.context is None:
+            given = given.within(contextvars.copy_context())
         runner = self._runner(function, given.runner)
         items = count()
 
         def add(item: object) -> Entry:
             named = given
             if given.id is not None:
-                named = replace(given, id=f"{given.id}/{next(items)}")
+                named = given.named(f"{given.id}/{next(items)}")
             entry = self._entry(function, (item,), named, runner)
             if not self._is_rejected(entry):
                 self._admit(entry)
@@ -232,7 +229,7 @@ class Instance:
         if not work.parallel:
             self._admit(entry)
             return entry
-        options = replace(work.options, id=None)
+        options = work.options.named(None)
         parts = [self._entry(work.action, (arg,), options, runner) for arg in work.args]
         for part in parts:
             part.expires = entry.expires  # one clock for all

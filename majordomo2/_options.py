@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TypedDict, cast
 
 from . import _checks
@@ -54,26 +54,68 @@ class TaskOptions(TypedDict, total=False):
 RUNNER_NAMES: tuple[RunnerName, ...] = ("auto", "async", "inline", "thread")
 
 
-@dataclass(
-    slots=True
-)  # not frozen, which makes it three times as slow; nobody changes it
 class Options:
-    """`TaskOptions`, checked and with the defaults filled in."""
+    """`TaskOptions`, checked and with the defaults filled in. Nobody changes it.
 
-    keepalive: float = 5.0
-    retries: float = 3
-    retry_on: object = None  # a tuple of types, a function, or None for all
-    backoff: Backoff | None = None
-    attempt_timeout: float = math.inf
-    total_timeout: float = math.inf
-    priority: float = 0
-    runner: RunnerName | Runner = "auto"
-    id: str | None = None
-    context: contextvars.Context | None = None
-    shortest: float = field(init=False)  # seconds that an attempt has at the least
+    No dataclass: to make one takes a noticeable part of the whole import, and a frozen
+    one three times as long to fill.
 
-    def __post_init__(self) -> None:
-        self.shortest = min(self.keepalive, self.attempt_timeout)
+    Attributes:
+        retry_on: A tuple of types, a function, or None for all.
+        shortest: Seconds that an attempt has at the least.
+    """
+
+    __slots__ = (
+        "attempt_timeout",
+        "backoff",
+        "context",
+        "id",
+        "keepalive",
+        "priority",
+        "retries",
+        "retry_on",
+        "runner",
+        "shortest",
+        "total_timeout",
+    )
+
+    def __init__(
+        self,
+        *,
+        keepalive: float = 5.0,
+        retries: float = 3,
+        retry_on: object = None,
+        backoff: Backoff | None = None,
+        attempt_timeout: float = math.inf,
+        total_timeout: float = math.inf,
+        priority: float = 0,
+        runner: RunnerName | Runner = "auto",
+        id: str | None = None,
+        context: contextvars.Context | None = None,
+    ) -> None:
+        self.keepalive = keepalive
+        self.retries = retries
+        self.retry_on = retry_on
+        self.backoff = backoff
+        self.attempt_timeout = attempt_timeout
+        self.total_timeout = total_timeout
+        self.priority = priority
+        self.runner: RunnerName | Runner = runner
+        self.id = id
+        self.context = context
+        self.shortest = min(keepalive, attempt_timeout)
+
+    def named(self, id: str | None) -> Options:
+        """The same for a task of another name; None for a fresh one."""
+        other = copy.copy(self)
+        other.id = id
+        return other
+
+    def within(self, context: contextvars.Context) -> Options:
+        """The same for attempts in copies of another context."""
+        other = copy.copy(self)
+        other.context = context
+        return other
 
 
 DEFAULTS = Options()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ._task import TaskStatus
 
@@ -17,8 +17,7 @@ ENDINGS: tuple[TaskStatus, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(NamedTuple):
     """The tasks of an instance at one moment; a subtask is a task too.
 
     `queued + running + waiting + sum(finished.values())` is how many were added.

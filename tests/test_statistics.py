@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import threading
 from collections.abc import Mapping
@@ -302,7 +301,7 @@ def test_it_is_immutable() -> None:
 
     async def main(jarvis: Majordomo) -> None:
         before = jarvis.statistics()
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             untyped(before).queued = 3
         with pytest.raises(TypeError):
             untyped(before.finished)["success"] = 3
