@@ -10,6 +10,7 @@ from typing import NoReturn
 import trio
 
 from majordomo2 import current_task, keepalive, start_majordomo
+from majordomo2._events import Events
 
 from . import by_hand
 from .measure import Row, seconds_of
@@ -19,6 +20,7 @@ CALLS = 400
 PINGS = 100_000
 STEP = 0.001  # seconds
 RESTARTS = 10_000
+EVENTS_OF_A_TASK = ("task_added", "attempt_started", "attempt_ended", "task_finished")
 
 
 async def noop() -> int:
@@ -164,6 +166,23 @@ async def sleeper_alone() -> float:
     return step
 
 
+class _Unwatched:
+    """Has no observers, as a pool of workers that nobody watches."""
+
+    events: Events | None = None
+
+
+async def looks_for_observers() -> float:
+    """What an event costs where nobody hears of it, for each of a no-op task's."""
+    pool = _Unwatched()
+    start = perf_counter()
+    for _ in range(TASKS):
+        for event in EVENTS_OF_A_TASK:
+            if pool.events is not None:
+                pool.events.tell(event)
+    return perf_counter() - start
+
+
 ROWS = [
     Row(
         f"a no-op task, {TASKS:,} added, then received",
@@ -174,6 +193,12 @@ ROWS = [
         "`await jarvis.run(noop)` in turn",
         "the same guarantees by hand",
         *(0.6, 0.35, turns_ours, turns_by_hand),
+    ),
+    Row(
+        "the events of a no-op task, which nobody observes",
+        "the task",
+        *(0.02, 0.01, looks_for_observers, tasks_ours),
+        kind="itself",
     ),
     Row(
         "`keepalive()` in an async action",

@@ -26,6 +26,9 @@ Source: TypeAlias = Iterable[object] | AsyncIterable[object]
 PER_WORKER = 2
 # The same where the number of workers has no limit.
 UNLIMITED = 100
+# Items read in one turn of the event loop: with room for any number, a source that never
+# ends would hold it up for ever.
+AT_ONCE = 100
 
 
 def check_source(source: object) -> Source:
@@ -109,19 +112,21 @@ class Stream(AsyncIterator[object]):
 
     async def _next(self) -> object:
         while True:
-            if self._plain is not None:
-                self._read(self._plain)
+            more = self._plain is not None and self._read(self._plain)
             entry = self._next_entry()
-            if entry is not None:
+            if more and (entry is None or entry.ending is None):
+                await trio.lowlevel.checkpoint()
+            elif entry is not None:
                 task = await entry.receive_or(self._given_up)
                 self._take(entry)
                 return task
-            if self._exhausted and not self._taken_from:
+            elif self._exhausted and not self._taken_from:
                 await trio.lowlevel.checkpoint()
                 if self._error is not None:
                     raise self._error
                 raise StopAsyncIteration
-            await self._wait()
+            else:
+                await self._wait()
 
     def _next_entry(self) -> Entry | None:
         if self._ordered:
@@ -136,8 +141,13 @@ class Stream(AsyncIterator[object]):
             feeder, self._feeder = self._feeder, None
             reschedule(feeder)
 
-    def _read(self, source: Iterator[object]) -> None:
-        while not self._exhausted and len(self._taken_from) < self._room:
+    def _read(self, source: Iterator[object]) -> bool:
+        """Start tasks while there is room; True: there may be more than one turn of the
+        event loop should be held up for.
+        """
+        for _ in range(AT_ONCE):
+            if not self._has_room():
+                return False
             try:
                 self._instance.check_open("map")
                 item = self._next_item(source)
@@ -147,6 +157,10 @@ class Stream(AsyncIterator[object]):
             except Exception as error:
                 self._exhausted = True
                 self._error = _told(error)
+        return self._has_room()
+
+    def _has_room(self) -> bool:
+        return not self._exhausted and len(self._taken_from) < self._room
 
     def _next_item(self, source: Iterator[object]) -> object:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import itertools
 import logging
 import math
 from collections.abc import (
@@ -1342,5 +1343,24 @@ def test_a_wrong_iterator() -> None:
     async def main(jarvis: Majordomo) -> None:
         with pytest.raises(TypeError):
             await go_through(jarvis.map(double, Wrong()))
+
+    run_with(main)
+
+
+@IN_ORDER
+def test_room_for_any_number_starves_nobody(ordered: bool) -> None:
+    """SPEC 7.9: with `max_in_flight=math.inf` a source that never ends holds nothing up."""
+
+    async def same(number: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return number
+
+    async def main(jarvis: Majordomo) -> None:
+        async with jarvis.map(
+            same, itertools.count(), ordered=ordered, max_in_flight=math.inf
+        ) as results:
+            seen = [(await anext(results)).result() for _ in range(3)]
+        assert len(set(seen)) == 3
+        assert seen == sorted(seen) or not ordered
 
     run_with(main)
