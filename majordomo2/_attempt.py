@@ -22,7 +22,7 @@ class TaskEnded(BaseException):
     between should take it for an error.
     """
 
-    def __init__(self, attempt: LiveAttempt) -> None:
+    def __init__(self, attempt: BaseAttempt) -> None:
         super().__init__(f"{attempt.id} declared its result")
         self.attempt = attempt
 
@@ -39,91 +39,35 @@ class Lender(Protocol):
     ) -> None: ...
 
 
-_NO_WAITS: list[Entry] = []
-
-
-class LiveAttempt:
-    """The engine's `majordomo2.abc.Attempt`.
-
-    What it saves stays here until the engine takes it over at the end: a leftover of an
-    attempt that is over writes to an object that nobody reads. It knows nothing of the
-    task's record: the traceback of a failure, which holds it, would keep the record
-    alive, and with it the failure.
+class BaseAttempt:
+    """What an action gives its signals to, in whichever process it runs.
 
     Attributes:
-        home: The instance.
-        lender: Who has its slot, and lends it while it waits for another task.
-        waits: The tasks that it, or a child of it, waits for.
-        started: When its action started, in the run's seconds; `math.inf` before.
-        pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
-            before it started.
         saved: What `update_data` saved last.
         declared: What `success` or `failure` was given.
         over: The engine has done with it.
         closed: It is over, or has declared its end: a further signal raises.
     """
 
-    __slots__ = (
-        "_now",
-        "action",
-        "args",
-        "closed",
-        "declared",
-        "home",
-        "id",
-        "keepalive_seconds",
-        "lender",
-        "number",
-        "over",
-        "pinged",
-        "saved",
-        "started",
-        "waits",
-    )
+    __slots__ = ("closed", "declared", "id", "number", "over", "saved")
 
-    def __init__(self, entry: Entry, lender: Lender, now: Callable[[], float]) -> None:
-        self.home = entry.home
-        self.lender = lender
-        self.waits: list[Entry] = _NO_WAITS
-        self.id = entry.name
-        self.action = entry.action
-        self.args = entry.args
-        self.number = entry.attempts
-        self.keepalive_seconds = entry.options.keepalive
-        self.pinged = self.started = math.inf
-        self.saved: object = entry.state
+    def __init__(self, id: str, number: int, saved: object) -> None:
+        self.id = id
+        self.number = number
+        self.saved = saved
         self.declared: tuple[Declared, object] | None = None
         self.over = False
         self.closed = False
-        self._now = now
 
     @property
     def state(self) -> object:
         return as_state(self.saved)
 
-    def start(self) -> None:
-        self.pinged = self.started = self._now()
-        if self.closed:
-            self.refuse()
-
-    def leave_running(self) -> None:
-        self.home.abandoned(self.id)
-
-    def stopped_running(self) -> None:
-        self.home.abandoned_ended()
-
     def keepalive(self) -> None:
-        # First the effect, then the check: in a thread the attempt may end in between,
-        # and then whoever signals must hear of it.
-        self.pinged = self._now()
-        if self.closed:
-            self.refuse()
+        raise NotImplementedError
 
     def update_data(self, data: object, /) -> None:
-        self.saved = data
-        self.pinged = self._now()
-        if self.closed:
-            self.refuse()
+        raise NotImplementedError
 
     def success(self, data: object = UNSAVED, /) -> NoReturn:
         self._declare("success", data)
@@ -152,6 +96,74 @@ class LiveAttempt:
         """The attempt is over: what it has saved."""
         self.over = self.closed = True
         return self.saved
+
+
+_NO_WAITS: list[Entry] = []
+
+
+class LiveAttempt(BaseAttempt):
+    """The engine's `majordomo2.abc.Attempt`.
+
+    What it saves stays here until the engine takes it over at the end: a leftover of an
+    attempt that is over writes to an object that nobody reads. It knows nothing of the
+    task's record: the traceback of a failure, which holds it, would keep the record
+    alive, and with it the failure.
+
+    Attributes:
+        home: The instance.
+        lender: Who has its slot, and lends it while it waits for another task.
+        waits: The tasks that it, or a child of it, waits for.
+        started: When its action started, in the run's seconds; `math.inf` before.
+        pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
+            before it started.
+    """
+
+    __slots__ = (
+        "_now",
+        "action",
+        "args",
+        "home",
+        "keepalive_seconds",
+        "lender",
+        "pinged",
+        "started",
+        "waits",
+    )
+
+    def __init__(self, entry: Entry, lender: Lender, now: Callable[[], float]) -> None:
+        super().__init__(entry.name, entry.attempts, entry.state)
+        self.home = entry.home
+        self.lender = lender
+        self.waits: list[Entry] = _NO_WAITS
+        self.action = entry.action
+        self.args = entry.args
+        self.keepalive_seconds = entry.options.keepalive
+        self.pinged = self.started = math.inf
+        self._now = now
+
+    def start(self) -> None:
+        self.pinged = self.started = self._now()
+        if self.closed:
+            self.refuse()
+
+    def leave_running(self) -> None:
+        self.home.abandoned(self.id)
+
+    def stopped_running(self) -> None:
+        self.home.abandoned_ended()
+
+    def keepalive(self) -> None:
+        # First the effect, then the check: in a thread the attempt may end in between,
+        # and then whoever signals must hear of it.
+        self.pinged = self._now()
+        if self.closed:
+            self.refuse()
+
+    def update_data(self, data: object, /) -> None:
+        self.saved = data
+        self.pinged = self._now()
+        if self.closed:
+            self.refuse()
 
 
 class ObservedAttempt(LiveAttempt):

@@ -16,6 +16,7 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
 
 from . import _log as log
+from ._attempt import LiveAttempt
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
@@ -209,7 +210,11 @@ class Entry(ResultChannel[object]):
                     f"receive the result elsewhere"
                 )
             attempt = running.get()
-            if attempt is None or attempt.home is not self.home or attempt.over:
+            if not (
+                isinstance(attempt, LiveAttempt)
+                and attempt.home is self.home
+                and not attempt.over
+            ):
                 await self._wait(given_up, lends=False)
             else:
                 wait = partial(self._wait, given_up, lends=True)

@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from . import _checks, _log as log
+from ._attempt import LiveAttempt
 from ._channel import Entry
 from ._errors import MajordomoStopped
 from ._job import Job, Work, work_of
@@ -123,8 +124,9 @@ class Instance:
     def _task_of_thread(self) -> str | None:
         """The task whose thread has entered the Trio run, if it has."""
         attempt = running.get()
-        mine = attempt is not None and attempt.home is self and not attempt.over
-        return attempt.id if attempt is not None and mine else None
+        if not isinstance(attempt, LiveAttempt) or attempt.home is not self:
+            return None
+        return None if attempt.over else attempt.id
 
     async def _until_quiet(self) -> None:
         if self._unfinished:

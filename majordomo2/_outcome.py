@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 import trio
 
-from ._attempt import LiveAttempt, TaskEnded
+from ._attempt import BaseAttempt, TaskEnded
 from ._errors import AttemptOver, Raised
 
 _Group: TypeAlias = BaseExceptionGroup[BaseException]
@@ -16,7 +16,7 @@ Parts: TypeAlias = tuple[
 ]
 
 
-def sort_out(error: BaseException, attempt: LiveAttempt | None) -> Parts:
+def sort_out(error: BaseException, attempt: BaseAttempt | None) -> Parts:
     """The failure, the cancellation and the fatal part of what was raised.
 
     The signals of this attempt are left out. A nursery inside the action makes groups

@@ -9,7 +9,7 @@ from typing import Generic, Literal, NoReturn, cast, final
 
 from typing_extensions import TypeVar
 
-from ._attempt import LiveAttempt
+from ._attempt import BaseAttempt
 from ._checks import function, is_async
 from ._errors import NoCurrentTask
 from ._task import UNSAVED, NothingSaved, Task, check_task, make_task
@@ -17,13 +17,13 @@ from ._task import UNSAVED, NothingSaved, Task, check_task, make_task
 T = TypeVar("T")
 
 # None is set where code of a task runs outside its action: the stages of a pipeline.
-running: ContextVar[LiveAttempt | None] = ContextVar("running", default=None)
+running: ContextVar[BaseAttempt | None] = ContextVar("running", default=None)
 
 # The task whose pipeline runs: a stage that waits for it would wait for itself.
 tidied_task: ContextVar[object] = ContextVar("tidied_task", default=None)
 
 
-def current_attempt() -> LiveAttempt:
+def current_attempt() -> BaseAttempt:
     attempt = running.get()
     if attempt is None:
         raise NoCurrentTask(

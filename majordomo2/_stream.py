@@ -104,7 +104,8 @@ class Stream(AsyncIterator[object]):
         if self._busy:
             raise trio.BusyResourceError("another Trio task goes through these results")
         self._busy = True
-        self._attempt = running.get()
+        attempt = running.get()
+        self._attempt = attempt if isinstance(attempt, LiveAttempt) else None
         try:
             return await self._next()
         finally:
@@ -227,13 +228,12 @@ class Stream(AsyncIterator[object]):
 
     async def _wait(self) -> None:
         """Until there is something to take, or nothing more to come."""
-        attempt = running.get()
+        attempt = self._attempt
         entry = next(iter(self._taken_from), None)
-        lends = attempt is not None and not attempt.over
         if (
             entry is None
             or attempt is None
-            or not lends
+            or attempt.over
             or attempt.home is not entry.home
         ):
             await self._until_news()

@@ -269,6 +269,7 @@ class Machine(RuleBasedStateMachine):
         puppet = Puppet(self.clock, period, retries, stubborn, pause, priority)
 
         async def act() -> None:
+            puppet.queue()  # now, and not before the step
             try:
                 puppet.channel = self.jarvis.add_task(
                     puppet.action,
