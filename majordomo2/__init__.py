@@ -3,8 +3,9 @@
 The layout, from the bottom; imports go one way:
 
     values      _errors _task _checks _pipeline _policy _runner _options _job _log _events
-                _statistics
-    mechanisms  _attempt _outcome _signals _channel _circle _watchdog runners/
+                _statistics _processes _remote
+    mechanisms  _attempt _outcome _signals _channel _circle _watchdog _tidying
+                runners/
     engine      _admission _waiting _worker _pool _parallel _instance _stream _majordomo
     face        __init__ abc
     edges       _cli __main__
@@ -16,11 +17,13 @@ from ._errors import (
     MajordomoStopped,
     NoCurrentTask,
     PipelineOrderError,
+    WorkerDied,
 )
 from ._job import Job, flatten_nested_tasks, job
 from ._majordomo import Majordomo, start_majordomo, task_return_value
 from ._options import TaskOptions
 from ._policy import Backoff
+from ._processes import Processes
 from ._signals import (
     TaskState,
     current_task,
@@ -57,6 +60,7 @@ __all__ = [
     "MajordomoStopped",
     "NoCurrentTask",
     "PipelineOrderError",
+    "Processes",
     "ResultChannel",
     "Statistics",
     "Task",
@@ -68,6 +72,7 @@ __all__ = [
     "TaskState",
     "TaskStatus",
     "TaskTimedOut",
+    "WorkerDied",
     "current_task",
     "current_task_data",
     "failure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from heapq import heappop, heappush
 from itertools import chain
@@ -36,6 +37,17 @@ class Admission(Carrier):
             line = self._lines[priority] = deque()
             heappush(self._priorities, -priority)
         line.append(entry)
+
+    def top(self) -> float:
+        """The largest priority that waits; minus infinity: none does."""
+        while self._priorities:
+            line = self._lines[-self._priorities[0]]
+            while line and line[0].carrier is not self:
+                line.popleft()
+            if line:
+                return -self._priorities[0]
+            del self._lines[-heappop(self._priorities)]
+        return -math.inf
 
     def pop(self) -> Entry | None:
         while self._priorities:

@@ -98,7 +98,7 @@ class BaseAttempt:
         return self.saved
 
 
-_NO_WAITS: list[Entry] = []
+_NO_WAITS: list[Entry | None] = []
 
 
 class LiveAttempt(BaseAttempt):
@@ -112,7 +112,8 @@ class LiveAttempt(BaseAttempt):
     Attributes:
         home: The instance.
         lender: Who has its slot, and lends it while it waits for another task.
-        waits: The tasks that it, or a child of it, waits for.
+        waits: The tasks that it, or a child of it, waits for; None for one of them whose
+            wait is over, but not its pause.
         started: When its action started, in the run's seconds; `math.inf` before.
         pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
             before it started.
@@ -134,7 +135,7 @@ class LiveAttempt(BaseAttempt):
         super().__init__(entry.name, entry.attempts, entry.state)
         self.home = entry.home
         self.lender = lender
-        self.waits: list[Entry] = _NO_WAITS
+        self.waits: list[Entry | None] = _NO_WAITS
         self.action = entry.action
         self.args = entry.args
         self.keepalive_seconds = entry.options.keepalive

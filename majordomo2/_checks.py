@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import TypeVar, cast
@@ -217,3 +218,11 @@ def plain(runner: str, action: Callable[..., object]) -> None:
             f"runner={runner!r} takes a plain function, not the async function "
             f"{action!r}: leave runner= out, or write runner='async'"
         )
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not everywhere
+        return os.cpu_count() or 1

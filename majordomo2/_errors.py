@@ -23,6 +23,25 @@ class AttemptOver(BaseException):
     """
 
 
+class WorkerDied(Exception):
+    """The worker process of an attempt has died, or had to be killed as it went astray.
+
+    Attributes:
+        exitcode: What it exited with; None if a signal ended it.
+        signal: The name of the signal that ended it, such as "SIGSEGV", or None.
+    """
+
+    def __init__(
+        self, why: str, exitcode: int | None = None, signal: str | None = None
+    ) -> None:
+        super().__init__(why, exitcode, signal)
+        self.exitcode = exitcode
+        self.signal = signal
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class Raised(Exception):
     """A StopIteration on its way through coroutines, which would turn it into another."""
 

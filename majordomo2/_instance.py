@@ -24,6 +24,7 @@ from ._job import Job, Work, work_of
 from ._options import DEFAULTS, Options, check_runner, checked
 from ._parallel import Parallel
 from ._pool import WorkerPool
+from ._processes import Processes
 from ._runner import Runner, RunnerName
 from ._signals import running
 from ._statistics import ENDINGS, Statistics
@@ -48,7 +49,7 @@ class Reader(Protocol):
 class Instance:
     """What a `Majordomo` stands for: who may add what, and what is left to do."""
 
-    def __init__(self, pool: WorkerPool) -> None:
+    def __init__(self, pool: WorkerPool, processes: Processes) -> None:
         unlimited = math.isinf(pool.max_workers)
         self.id = f"majordomo-{next(_numbers)}"
         self._pool = pool
@@ -62,6 +63,8 @@ class Instance:
             "inline": InlineRunner(),
             "thread": self._threads,
         }
+        self._processes = processes
+        self._closers = [self._threads.close]
         self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
         self.abandoned_threads = 0
         self.streams: set[Reader] = set()
@@ -298,7 +301,26 @@ class Instance:
                 return self._runners["async"]
             wanted = "thread"
         check_runner(wanted, action)
+        if wanted == "process":
+            return self._process_runner(action)
         return self._runners[wanted] if isinstance(wanted, str) else wanted
+
+    def _process_runner(self, action: Callable[..., object]) -> Runner:
+        # Imported when it is wanted: it brings multiprocessing along.
+        from .runners._process import ProcessRunner  # noqa: PLC0415
+
+        runner = self._runners.get("process")
+        if runner is None:
+            unlimited = math.isinf(self.max_workers)
+            runner = ProcessRunner(
+                _checks.cores() if unlimited else sys.maxsize,
+                self.nursery,
+                self._processes,
+            )
+            self._runners["process"] = runner
+            self._closers.append(runner.close)
+        runner.check(action)
+        return runner
 
     def _is_rejected(self, entry: Entry) -> bool:
         if entry.options.id is None:
@@ -335,15 +357,21 @@ class Instance:
     def expired(self, entry: Entry) -> None:
         """Its total_timeout ran out while no worker had it."""
         cause = log.expired(entry.options.total_timeout)
-        log.ended(entry.label, "timeout", entry.attempts, cause)
+        label = entry.label
         if entry.salvage:
             self._pool.tidy(entry, "timeout", entry.last_state())
         else:
             entry.finish("timeout")
+        log.ended(label, "timeout", entry.attempts, cause)
 
     def slot_expected(self, change: int) -> None:
         """One whose wait is over will ask for its slot, or asks."""
         self._pool.expected += change
+
+    def lent(self, runner: Runner, change: int) -> None:
+        """An action waits for another task, or does so no longer."""
+        if runner is self._threads:
+            self._threads.lent(change)
 
     def abandoned(self, id: str) -> None:
         """A thread of a task goes on running."""
@@ -392,10 +420,10 @@ class Instance:
 
     def end(self) -> None:
         """Nothing is left to do: let go of what was kept for more."""
-        if self._stopped is None:
-            self._stopped = "has ended"
+        self._refuse("has ended")
         self._pool.watchdog.stop()
-        self._threads.close()
+        for close in self._closers:
+            close()
 
     def finish(self) -> None:
         """The nursery has ended: nothing runs any more, and nothing may wait for it."""

@@ -27,6 +27,8 @@ from ._job import Job
 from ._options import DEFAULTS, TaskOptions
 from ._policy import Budget, check_limit
 from ._pool import WorkerPool
+from ._processes import Processes, check_processes
+from ._runner import Runner
 from ._statistics import Statistics
 from ._stream import Mapping, Stream, check_source, default_room
 from ._task import TaskResult, fresh_id
@@ -273,11 +275,16 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
     """The `async with` block of an instance."""
 
     def __init__(
-        self, max_workers: float, budget: Budget | None, events: Events | None
+        self,
+        max_workers: float,
+        budget: Budget | None,
+        events: Events | None,
+        processes: Processes,
     ) -> None:
         self._max_workers = max_workers
         self._budget = budget
         self._events = events
+        self._processes = processes
         self._entered = False
 
     @enable_ki_protection
@@ -297,7 +304,8 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
         self._nursery_block = trio.open_nursery()
         nursery = await self._nursery_block.__aenter__()
         self._instance = Instance(
-            WorkerPool(nursery, self._max_workers, self._budget, self._events, now)
+            WorkerPool(nursery, self._max_workers, self._budget, self._events, now),
+            self._processes,
         )
         return Majordomo(self._instance)
 
@@ -340,6 +348,7 @@ def start_majordomo(
     max_workers: float = math.inf,
     restart_limit: tuple[int, float] | None = None,
     observers: Iterable[Observer] = (),
+    processes: Processes | None = None,
 ) -> AbstractAsyncContextManager[Majordomo, None]:
     """Start an instance, for the length of an `async with` block.
 
@@ -349,11 +358,14 @@ def start_majordomo(
 
     Args:
         max_workers: How many actions at once. Default: no limit, but for threads, of
-            which there are at most 40 then, as in Trio.
+            which there are at most 40 then, as in Trio, and for processes, of which
+            there are as many as cores.
         restart_limit: At most so many restarts in any window of so many seconds, by all
             tasks together, first come, first served: against a storm of retries when a
             service is down. First attempts are not held up. Default: no limit.
         observers: Who hears what happens, see `majordomo2.abc.Observer`.
+        processes: When the worker processes of `runner="process"` end, and what they
+            send. Default: `Processes()`.
 
     Raises:
         TypeError: A parameter is of the wrong type.
@@ -364,6 +376,7 @@ def start_majordomo(
         _checks.whole("max_workers", max_workers, least=1),
         check_limit(restart_limit),
         check_observers(observers),
+        check_processes(processes),
     )
 
 
@@ -399,6 +412,9 @@ class _Nowhere:
 
     def slot_expected(self, change: int, /) -> None:
         """Nobody waited for it."""
+
+    def lent(self, runner: Runner, change: int, /) -> None:
+        """It has no action."""
 
     def abandoned(self, id: str, /) -> None:
         """It has no thread."""

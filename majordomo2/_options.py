@@ -6,7 +6,7 @@ import contextvars
 import copy
 import math
 from collections.abc import Callable, Mapping
-from typing import TypedDict, cast
+from typing import TypedDict, cast, get_args
 
 from . import _checks
 from ._policy import Backoff, RetryOn, check_backoff, check_retry_on
@@ -23,7 +23,8 @@ class TaskOptions(TypedDict, total=False):
         retries: Restarts after a raise or a silence: at most `retries + 1` attempts.
             Default 3. `math.inf`: for ever.
         runner: "auto" (the default: an async function in the Trio run, a plain one in a
-            thread), "async", "inline", "thread", or a `majordomo2.abc.Runner`.
+            thread), "async", "inline", "thread", "process", or a
+            `majordomo2.abc.Runner`.
         retry_on: Which raises are retried: an exception type, a tuple of them (`()`:
             none), or a plain function of the exception that returns True, False, or
             seconds to wait. A group matches if all its leaves do. Default: all.
@@ -51,7 +52,7 @@ class TaskOptions(TypedDict, total=False):
     context: contextvars.Context
 
 
-RUNNER_NAMES: tuple[RunnerName, ...] = ("auto", "async", "inline", "thread")
+RUNNER_NAMES: tuple[RunnerName, ...] = get_args(RunnerName)
 
 
 class Options:

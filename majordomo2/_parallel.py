@@ -47,9 +47,7 @@ class Parallel(Carrier):
         parent.subtasks = subtasks
         if status not in ("success", "mixed"):
             parent.state = data
-        if status in ("failure", "timeout"):
-            failed = sum(task.status != "success" for task in subtasks)
-            log.parent_ended(parent.label, status, len(subtasks), failed)
+        label = parent.label
         if status in ("success", "mixed") and parent.stages and self._is_over():
             parent.state = [task.data for task in subtasks]
             parent.home.expired(parent)
@@ -59,6 +57,9 @@ class Parallel(Carrier):
             self._pool.tidy(parent, status, data)
         else:
             parent.finish(status, data)
+        if status in ("failure", "timeout"):
+            failed = sum(task.status != "success" for task in subtasks)
+            log.parent_ended(label, status, len(subtasks), failed)
 
     def _is_over(self) -> bool:
         """Is no time left for the pipeline?"""

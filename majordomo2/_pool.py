@@ -114,7 +114,7 @@ class WorkerPool:
     def next_entry(self) -> Entry | None:
         """The next task that may start, with a slot for it."""
         while self.running + self.expected < self.max_workers:
-            entry = None if self._held is None else self._held.pop()
+            entry = None if self._held is None else self._held.pop(self.queue.top())
             if entry is None:
                 entry = self.queue.pop()
                 if entry is None:

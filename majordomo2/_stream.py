@@ -5,7 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+)
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TypeAlias, cast
@@ -89,6 +96,10 @@ class Stream(AsyncIterator[object]):
         self._busy = False
         self._attempt: LiveAttempt | None = None
         self._ended_by_itself = False  # the source
+        self._closing = False
+        self._close_error: Exception | None = (
+            None  # raised by the source, when cancelled
+        )
         self._plain: Iterator[object] | None = None
         self._source: object
         if isinstance(source, AsyncIterable):
@@ -116,7 +127,7 @@ class Stream(AsyncIterator[object]):
             more = self._plain is not None and self._read(self._plain)
             entry = self._next_entry()
             if more and (entry is None or entry.ending is None):
-                await trio.lowlevel.checkpoint()
+                await self._wait(trio.lowlevel.checkpoint)
             elif entry is not None:
                 task = await entry.receive_or(self._given_up)
                 self._take(entry)
@@ -127,7 +138,7 @@ class Stream(AsyncIterator[object]):
                     raise self._error
                 raise StopAsyncIteration
             else:
-                await self._wait()
+                await self._wait(self._until_news)
 
     def _next_entry(self) -> Entry | None:
         if self._ordered:
@@ -202,7 +213,10 @@ class Stream(AsyncIterator[object]):
             self._ended_by_itself = True
         except Exception as error:
             self._ended_by_itself = not isinstance(error, MajordomoStopped)
-            self._error = _told(error)
+            if self._closing:
+                self._close_error = error
+            else:
+                self._error = _told(error)
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -214,8 +228,9 @@ class Stream(AsyncIterator[object]):
 
     def refuse(self, why: Exception, /) -> None:
         """The instance takes no more: the source may be stuck for ever."""
-        self._error = self._error or why
-        self._feeding.cancel()
+        if not self._exhausted:
+            self._error = self._error or why
+            self._feeding.cancel()
 
     async def _until_room(self) -> None:
         self._feeder = trio.lowlevel.current_task()
@@ -226,8 +241,8 @@ class Stream(AsyncIterator[object]):
 
         await wait_task_rescheduled(abort)
 
-    async def _wait(self) -> None:
-        """Until there is something to take, or nothing more to come."""
+    async def _wait(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait without the slot, if it is an action of the instance that waits."""
         attempt = self._attempt
         entry = next(iter(self._taken_from), None)
         if (
@@ -236,11 +251,12 @@ class Stream(AsyncIterator[object]):
             or attempt.over
             or attempt.home is not entry.home
         ):
-            await self._until_news()
+            await wait()
         else:
-            await attempt.lender.lend_while(attempt, entry, self._until_news)
+            await attempt.lender.lend_while(attempt, entry, wait)
 
     async def _until_news(self) -> None:
+        """There is something to take, or nothing more to come."""
         self._consumer = trio.lowlevel.current_task()
 
         def abort(_: RaiseCancelT) -> Abort:
@@ -266,7 +282,7 @@ class Stream(AsyncIterator[object]):
 
     async def close(self) -> None:
         """Cancel what is in flight, and close the source."""
-        self._exhausted = True  # nothing is started from now on
+        self._exhausted = self._closing = True  # nothing is started from now on
         self._instance.streams.discard(self)
         self._feeding.cancel()
         for entry in list(self._taken_from):
@@ -283,6 +299,8 @@ class Stream(AsyncIterator[object]):
         self._wake_consumer()
         if not self._ended_by_itself:
             await self._close_source()
+        if self._close_error is not None:
+            raise self._close_error
 
     async def _close_source(self) -> None:
         aclose = getattr(self._source, "aclose", None)

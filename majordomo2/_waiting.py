@@ -48,12 +48,18 @@ class Held(Carrier):
         self._line: deque[Entry] = deque()
         self.check_at = math.inf
 
-    def pop(self) -> Entry | None:
-        """The next restart that the budget allows now."""
+    def pop(self, priority: float) -> Entry | None:
+        """The next restart that the budget allows now, if nobody else goes first.
+
+        Args:
+            priority: The largest that is queued.
+        """
         while self._line and self._line[0].carrier is not self:
             self._line.popleft()
         now = self._pool.now()
         if not self._line or self._budget.free_at() > now:
+            return None
+        if self._line[0].options.priority < priority:
             return None
         entry = self._line.popleft()
         entry.carrier = None

@@ -10,7 +10,6 @@ import trio
 from trio.lowlevel import (
     Task as TrioTask,
     cancel_shielded_checkpoint,
-    disable_ki_protection,
     enable_ki_protection,
 )
 
@@ -20,10 +19,10 @@ from ._channel import Carrier, Entry, Reason
 from ._circle import check_no_circle
 from ._events import Events
 from ._outcome import add_note, sort_out
-from ._pipeline import Function, Stage, piped, settled
 from ._policy import answer
 from ._signals import running, tidied_task
 from ._task import UNSAVED, TaskStatus
+from ._tidying import salvaged, tidied
 from ._watchdog import Watchdog
 
 # How soon to look again at an attempt whose runner has not started it yet, with a
@@ -178,11 +177,11 @@ class Worker(Carrier):
             self.pool.restarts -= self.entry.attempts > 0
             return False
         self.pool.away()
-        running.set(attempt)
         if self.entry.options.shortest < self.period:
             self._watch(self.entry.options.shortest)
         if self.pool.events is not None:
             self.pool.events.tell("attempt_started", attempt.id, attempt.number)
+        running.set(attempt)
         return True
 
     def _watch(self, seconds: float) -> None:
@@ -217,6 +216,7 @@ class Worker(Carrier):
             self.pool.back()
 
     def _returned(self, attempt: LiveAttempt, value: object) -> None:
+        running.set(None)  # what is called from now on is not the action
         if attempt.declared is None:
             self._succeeded(value)
         else:  # it swallowed the signal and went on
@@ -224,6 +224,7 @@ class Worker(Carrier):
 
     def _raised(self, attempt: LiveAttempt, error: BaseException) -> None:
         """What an action raised becomes its result, but a cancellation goes on."""
+        running.set(None)
         failure, cancelled, fatal = sort_out(error, attempt)
         if fatal is not None:
             self._end_with(fatal, failure)
@@ -257,6 +258,7 @@ class Worker(Carrier):
         self.entry.state = attempt.end()
         if self.lent:  # a leftover of it still waits
             self.lent = False
+            self.entry.home.lent(self.entry.runner, -1)
         else:
             self.pool.slot_free()
         if self.pool.events is not None and attempt.number <= self.entry.attempts:
@@ -309,7 +311,9 @@ class Worker(Carrier):
     def _ran_out(self, *, final: bool) -> None:
         """One of its clocks did."""
         entry = self._over(self.cause)
-        if final or entry.attempts > entry.options.retries:
+        if self.cut == "cancelled":  # by who heard of it
+            self._finish("cancelled")
+        elif final or entry.attempts > entry.options.retries:
             self._time_out(self.cause)
         else:
             self._restart(self.cause, again=True)
@@ -393,7 +397,8 @@ class Worker(Carrier):
             self.scope.cancel(reason=self.cause)
 
     def waits_for(self) -> Sequence[Entry]:
-        return () if self.attempt is None else self.attempt.waits
+        waits = () if self.attempt is None else self.attempt.waits
+        return [entry for entry in waits if entry is not None]
 
     def due(self, now: float) -> float:
         """When the attempt in hand runs out of time, for the watchdog."""
@@ -447,21 +452,31 @@ class Worker(Carrier):
         if attempt.over:
             self.pool.fill()
             return
+        attempt.waits[attempt.waits.index(entry)] = None  # its silence goes on later
         if len(attempt.waits) == 1:
             with trio.CancelScope(shield=True):
                 await self.pool.slot_back()
+            if self._has_ended(attempt):
+                self.pool.slot_free()
+                self.pool.fill()
+                return
             self._resume(attempt)
         else:
             self.pool.fill()  # the slot that was kept for this end of a wait
-        attempt.waits.remove(entry)
+        attempt.waits.remove(None)
         if attempt.waits and not self.lent:  # meanwhile a child of it began to wait
             self._lend(attempt)
         if not attempt.waits:
             self.pool.watchdog.watch(self, self.due(self.pool.now()))
 
+    def _has_ended(self, attempt: LiveAttempt) -> bool:
+        return attempt.over  # mypy thinks that no await could change it
+
     def _lend(self, attempt: LiveAttempt) -> None:
         self.lent = True
         self.paused = self.pool.now()
+        assert self.entry is not None
+        self.entry.home.lent(self.entry.runner, 1)
         self.pool.slot_free()
         self.pool.fill()
         if self.pool.events is not None:
@@ -470,6 +485,8 @@ class Worker(Carrier):
     def _resume(self, attempt: LiveAttempt) -> None:
         """Its silence goes on from where it was when the wait began."""
         self.lent = False
+        assert self.entry is not None
+        self.entry.home.lent(self.entry.runner, -1)
         attempt.pinged = self.pool.now() - max(0.0, self.paused - attempt.pinged)
         if self.pool.events is not None:
             self.pool.events.tell("slot_taken_back", attempt.id)
@@ -477,22 +494,3 @@ class Worker(Carrier):
 
 # What a worker is about while it salvages the state of a timeout.
 SALVAGE = "salvage"
-
-
-@disable_ki_protection
-async def tidied(data: object, stages: tuple[Stage, ...], id: str) -> object:
-    """The data after the pipeline."""
-    return await piped(data, stages, id)
-
-
-@disable_ki_protection
-async def salvaged(state: object, salvages: tuple[Function, ...], id: str) -> object:
-    """What is made of the state of a timeout; the state itself if that fails."""
-    data = state
-    try:
-        for salvage in salvages:
-            data = await settled(salvage(data))
-    except Exception as error:
-        log.masked(id, "salvage raised, the state stays as it is", error)
-        return state
-    return data

@@ -942,8 +942,8 @@ def test_sigterm(folder: Path, call: Call, inside: bool) -> None:
         ("functions:echo a --keepalive -0.1", "0 seconds or more, not -0.1"),
         ("functions:echo a --keepalive abc", "0 seconds or more, not abc"),
         (
-            "functions:echo a --runner process",
-            "'--runner': it must be auto, async, inline or thread, not process",
+            "functions:echo a --runner fiber",
+            "'--runner': it must be auto, async, inline, thread or process, not fiber",
         ),
         ("functions:echo a --runner thred", "not thred: did you mean thread?"),
         ("functions:echo a --nonsense", "--nonsense"),

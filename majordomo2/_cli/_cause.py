@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 from typing import cast
+
+from .._remote import Frame, RemoteTraceback, frames_of
 
 # So many exceptions of a group are named: the others are mostly the same.
 NAMED = 5
@@ -85,29 +85,31 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 def _place_of(error: BaseException) -> str | None:
     """The last line of the user's own code that it came through, such as a.py:12."""
-    frames = [
-        (frame, line)
-        for frame, line in traceback.walk_tb(next(_leaves(error)).__traceback__)
-        if not _is_machinery(frame)
-    ]
+    leaf = next(_leaves(error))
+    there = leaf.__cause__ or error.__cause__
+    if isinstance(there, RemoteTraceback):
+        raised = there.frames
+    else:
+        raised = frames_of(leaf.__traceback__)
+    frames = [frame for frame in raised if not _is_machinery(frame)]
     # All of it may be installed, and the function's package is the user's then.
-    places = [at for at in frames if not _is_installed(at[0])] or [
-        at for at in frames if _package(at[0]) == _package(frames[0][0])
+    places = [at for at in frames if not _is_installed(at)] or [
+        at for at in frames if _package(at) == _package(frames[0])
     ]
     if not places:
         return None
-    frame, line = places[-1]
-    return f"{_short(frame.f_code.co_filename)}:{line}"
+    file, line, _ = places[-1]
+    return f"{_short(file)}:{line}"
 
 
-def _is_machinery(frame: FrameType) -> bool:
+def _is_machinery(frame: Frame) -> bool:
     """Is it what calls or imports the function, or has no file that could be opened?"""
-    no_file = frame.f_code.co_filename.startswith("<")
-    return no_file or _package(frame) in (OURS, "importlib")
+    file, _, _ = frame
+    return file.startswith("<") or _package(frame) in (OURS, "importlib")
 
 
-def _is_installed(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
+def _is_installed(frame: Frame) -> bool:
+    file, _, _ = frame
     folders = Path(file).parts
     return (
         file.startswith(STANDARD)
@@ -116,8 +118,8 @@ def _is_installed(frame: FrameType) -> bool:
     )
 
 
-def _package(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__")).partition(".")[0]
+def _package(frame: Frame) -> str:
+    return frame[2].partition(".")[0]
 
 
 def _short(file: str) -> str:

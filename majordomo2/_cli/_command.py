@@ -18,6 +18,7 @@ import trio
 import typer
 
 from .. import TaskOptions
+from .._checks import cores
 from .._options import RUNNER_NAMES
 from .._runner import RunnerName
 from ._cause import cause_and_place, in_a_line
@@ -28,6 +29,7 @@ from ._run import Plan, Run
 # As Python's own thread pools: enough for functions that wait, no crowd on a small
 # machine, and no flood for the servers that they may ask.
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
+PROCESSES = cores()
 
 SIGNAL = 128  # and its number, as a shell says it of a process that a signal ended
 BROKEN_PIPE = SIGNAL + 13  # SIGPIPE
@@ -118,14 +120,16 @@ Stdin: TypeAlias = Annotated[
     ),
 ]
 Workers: TypeAlias = Annotated[
-    float,
+    float | None,
     typer.Option(
         parser=_workers,
         metavar="N",
         help="How many calls run at once; inf: no limit. Plain functions run in "
         "threads: those that wait do so together, but those that compute take turns, "
-        "so more of them are slower each and not faster together.",
-        show_default=f"{WORKERS} here: processors + 4, at most 32",
+        "so more of them are slower each and not faster together: they are for "
+        "--runner process.",
+        show_default=f"{WORKERS} here: processors + 4, at most 32; with --runner "
+        f"process {PROCESSES}: processors",
     ),
 ]
 Retries: TypeAlias = Annotated[
@@ -153,7 +157,8 @@ Runner: TypeAlias = Annotated[
         parser=_runner,
         metavar="|".join(RUNNER_NAMES),
         help="Where the calls run. thread: each in a thread. async: in the event loop. "
-        "inline: in the event loop, one after the other. auto: async for an async "
+        "inline: in the event loop, one after the other. process: each in a process, "
+        "which is killed with its children when it is cut off. auto: async for an async "
         "function, thread for a plain one.",
     ),
 ]
@@ -186,7 +191,7 @@ def run(
     *,
     files: Files = False,
     stdin: Stdin = False,
-    workers: Workers = WORKERS,
+    workers: Workers = None,
     retries: Retries = 3,
     keepalive: Keepalive = 5,
     runner: Runner = "auto",
@@ -230,6 +235,8 @@ def run(
     with contextlib.redirect_stdout(sys.stderr):
         loaded = _loaded(function, runner)
         with _opened(output, standard) as stream:
+            if workers is None:
+                workers = PROCESSES if runner == "process" else WORKERS
             plan = Plan(loaded, given, lines, workers, options, stream)
             made = Run(plan)
             # The summary says what the library would log.

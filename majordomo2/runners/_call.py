@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
 from .._errors import Raised
-from .._runner import Attempt
 
 
-def call(attempt: Attempt) -> object:
+class Callee(Protocol):
+    """What a call needs of an attempt."""
+
+    @property
+    def action(self) -> Callable[..., object]: ...
+    @property
+    def args(self) -> tuple[object, ...]: ...
+    def start(self) -> None: ...
+    def failure(self, data: object = ..., /) -> NoReturn: ...
+
+
+def call(attempt: Callee) -> object:
     """Start the attempt here and now, and return what its function returns."""
     attempt.start()
     try:

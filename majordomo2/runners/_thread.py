@@ -41,6 +41,7 @@ class ThreadRunner:
     def __init__(self, places: int, nursery: trio.Nursery) -> None:
         self._places = trio.Semaphore(places)
         self._nursery = nursery
+        self._owed = 0
         self._idle: list[_Thread] = []
 
     def check(self, action: Callable[..., object], /) -> None:
@@ -55,6 +56,22 @@ class ThreadRunner:
         try:
             return await self._in_thread(attempt)
         finally:
+            self._give_place_back()
+
+    def lent(self, change: int) -> None:
+        """One that waits for another task must not keep the place which that may need.
+
+        Its return makes it one too many, until the next one ends.
+        """
+        if change > 0:
+            self._give_place_back()
+        else:
+            self._owed += 1
+
+    def _give_place_back(self) -> None:
+        if self._owed:
+            self._owed -= 1
+        else:
             self._places.release()
 
     async def _in_thread(self, attempt: Attempt) -> object:

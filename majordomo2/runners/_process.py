@@ -1,0 +1,478 @@
+"""runner="process": a function in a worker process, which is killed at its deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from contextvars import Context
+from multiprocessing import spawn
+from typing import NoReturn, cast
+
+import trio
+from trio.lowlevel import (
+    checkpoint_if_cancelled,
+    notify_closing,
+    wait_readable,
+    wait_writable,
+)
+
+from .._errors import WorkerDied
+from .._processes import Processes
+from .._runner import Attempt
+from .._task import NothingSaved
+from . import _child, _pickling, _wire
+
+# Seconds that a process has to start, and to import what a function needs. No attempt has
+# begun then, so nothing else would notice one that never gets so far.
+START = 60
+# Seconds that the end of a process is waited for, where it may be on its way already.
+GRACE = 1.0
+
+
+class ProcessRunner:
+    """Calls the function in a worker process, which is kept for further calls.
+
+    Args:
+        places: How many processes at once.
+        nursery: Where the Trio tasks live that keep the processes.
+        options: When they end, and what they send.
+    """
+
+    def __init__(self, places: int, nursery: trio.Nursery, options: Processes) -> None:
+        self.options = options
+        # No process could import the `__main__` of a notebook.
+        self.by_value = not _pickling.main_is_importable()
+        self._places = trio.Semaphore(places)
+        self._nursery = nursery
+        self._idle: list[_Process] = []
+
+    def check(self, action: Callable[..., object], /) -> None:
+        _child.refuse_while_importing()
+        problem = _pickling.problem(action, "the action", by_value=self.by_value)
+        if problem is not None:
+            raise problem
+
+    async def run(self, attempt: Attempt, /) -> object:
+        await checkpoint_if_cancelled()
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._places.acquire()
+        try:
+            while True:
+                process = self._idle.pop() if self._idle else self._start()
+                try:
+                    return await process.call(attempt)
+                except Unused:
+                    pass
+                finally:
+                    self._keep_or_retire(process)
+        finally:
+            self._places.release()
+
+    def packed(self, attempt: Attempt, *, announced: bool) -> _wire.Frame:
+        """The message of a call; what can't be pickled is its final failure."""
+        saved = attempt.state
+        state = () if isinstance(saved, NothingSaved) else (saved,)
+        action, args = attempt.action, attempt.args
+        call = action, args, attempt.id, attempt.number, state, announced
+        try:
+            return _pickling.packed(_wire.CALL, call, by_value=self.by_value)
+        except Exception as error:
+            parts: dict[str, object] = {"the action": action}
+            for number, argument in enumerate(args, 1):
+                parts[f"argument {number} of {action!r}"] = argument
+            parts["the state"] = saved
+            for what, part in parts.items():
+                problem = _pickling.problem(part, what, by_value=self.by_value)
+                if problem is not None:
+                    return attempt.failure(problem)
+            return attempt.failure(_pickling.cannot("the call", call, error))
+
+    def _start(self) -> _Process:
+        process = _Process(self)
+        # The context of this call would live, with all it holds, as long as the process.
+        Context().run(self._nursery.start_soon, process.keep)
+        return process
+
+    def _keep_or_retire(self, process: _Process) -> None:
+        if process.calls >= self.options.max_tasks_per_child or process.is_gone:
+            process.retire()
+        else:
+            process.idle_since = trio.current_time()
+            self._idle.append(process)
+
+    def forget(self, process: _Process) -> None:
+        """It has ended, or is about to."""
+        if process in self._idle:
+            self._idle.remove(process)
+
+    def close(self) -> None:
+        """Let the idle processes end."""
+        while self._idle:
+            self._idle.pop().retire()
+
+
+class _Process:
+    """One process, for one call after the other.
+
+    Attributes:
+        calls: How many it was given.
+        idle_since: When it was done with its last one, in the run's seconds; `math.inf`
+            while it has one.
+    """
+
+    def __init__(self, runner: ProcessRunner) -> None:
+        self.calls = 0
+        self.idle_since = math.inf
+        self._runner = runner
+        theirs_calls, self._calls = os.pipe()
+        replies, theirs_replies = os.pipe()
+        theirs_life, self._life = os.pipe()
+        self._theirs: tuple[int, ...] = (theirs_calls, theirs_replies, theirs_life)
+        self._inbox = _wire.Inbox(replies)
+        self._ours = {self._calls, replies, self._life}
+        preparation = _preparation(
+            forward_logs=runner.options.forward_logs, main=not runner.by_value
+        )
+        preparation.write(self._calls)  # it fits into the pipe
+        for pipe in (self._calls, replies):
+            os.set_blocking(pipe, False)
+        _OPEN.add(self)
+        self._process: trio.Process | None = None
+        self._failed: OSError | None = None  # it could not be started
+        self._started = False
+        self._exited = trio.Event()
+        self._leave = trio.CancelScope()
+        self._killed = False
+        self._retired = False
+        self._knows: object = None  # the action whose modules it has imported
+        self._reply: _wire.Message | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        return self._killed or self._exited.is_set()
+
+    # Its life
+
+    async def keep(self) -> None:
+        """Start it, wait for its end, and clear away what it leaves behind."""
+        try:
+            command = [*spawn.get_command_line()[:-3], "-c", _boot(self._theirs)]
+            self._process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=_stdout(),
+                pass_fds=self._theirs,
+                start_new_session=True,
+            )
+            self._close_theirs()
+            if not self._killed:
+                await self._until_exit(self._process)
+        except OSError as error:
+            self._failed = error
+        finally:
+            self._close_theirs()
+            self.kill()
+            self._runner.forget(self)
+            if self._process is not None:
+                with trio.CancelScope(shield=True):
+                    await self._process.wait()
+            self._exited.set()
+            if self.idle_since < math.inf or self._retired:
+                self.close()
+            else:
+                notify_closing(self._inbox.pipe)  # its call looks what it has left
+
+    async def _until_exit(self, process: trio.Process) -> None:
+        """Or until it has been idle for too long, and had its time to go."""
+        while True:
+            with self._leave:
+                await process.wait()
+                return
+            if self._retired:
+                with trio.move_on_after(GRACE):
+                    await process.wait()
+                return
+            now = trio.current_time()
+            idle = min(self.idle_since, now) + self._runner.options.idle_timeout
+            if idle <= now:
+                self._runner.forget(self)
+                self.retire()
+            self._leave = trio.CancelScope(deadline=idle)
+
+    def retire(self) -> None:
+        """Let it end by itself: it reads that no more calls will come."""
+        self._retired = True
+        self._close(self._calls)
+        self._leave.cancel()
+        if self._exited.is_set():
+            self.close()
+
+    def kill(self) -> None:
+        """Kill it and the children that it has."""
+        self._killed = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def _end(self) -> None:
+        """Kill it, and wait until it is gone, if that is a matter of moments."""
+        self.kill()
+        with trio.CancelScope(shield=True), trio.move_on_after(GRACE):
+            await self._exited.wait()
+
+    def _close_theirs(self) -> None:
+        theirs, self._theirs = self._theirs, ()
+        for pipe in theirs:
+            os.close(pipe)
+
+    def close(self) -> None:
+        """Close what is left of its pipes."""
+        for pipe in tuple(self._ours):
+            self._close(pipe)
+
+    def _close(self, pipe: int) -> None:
+        if pipe in self._ours:
+            self._ours.remove(pipe)
+            notify_closing(pipe)
+            os.close(pipe)
+
+    def forked(self) -> None:
+        """This is a child of the parent, which must not keep the pipes open."""
+        for pipe in (*self._ours, *self._theirs):
+            with contextlib.suppress(OSError):
+                os.close(pipe)
+
+    # Its calls
+
+    async def call(self, attempt: Attempt) -> object:
+        """Run the attempt.
+
+        Raises:
+            Exception: What its action raised, or `WorkerDied`.
+            Unused: The process had died while it had nothing to do.
+        """
+        self.idle_since = math.inf
+        self.calls += 1
+        self._reply = None
+        announced = self._knows is not attempt.action
+        message = self._runner.packed(attempt, announced=announced)
+        try:
+            if announced:
+                await self._begin(attempt, message)
+            else:
+                await self._send(message)
+                attempt.start()
+            while self._reply is None:
+                await self._hear(attempt)
+        except trio.Cancelled:
+            self._drain(attempt)
+            if not self._has_ended():
+                await self._end()
+                self._drain(attempt)  # what it saved until then
+                raise
+        except BaseException:
+            await self._end()
+            raise
+        return _result(attempt, self._taken())
+
+    def _has_ended(self) -> bool:
+        """An action whose end is in the pipe has returned, cancelled or not."""
+        return self._reply is not None
+
+    def _taken(self) -> _wire.Message:
+        reply, self._reply = self._reply, None
+        assert reply is not None
+        return reply
+
+    async def _begin(self, attempt: Attempt, message: _wire.Frame) -> None:
+        """A first call may have to wait for the process, and for what it imports."""
+        self._started = False
+        with trio.move_on_after(START) as patience:
+            await self._send(message)
+            while not self._started and self._reply is None:
+                await self._hear(attempt)
+        if patience.cancelled_caught:
+            raise WorkerDied(
+                f"the worker process was killed: it had not come to call "
+                f"{attempt.action!r} within {START} s"
+            )
+        self._knows = attempt.action
+
+    async def _send(self, message: _wire.Frame) -> None:
+        while True:
+            try:
+                if message.write(self._calls):
+                    return
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:
+                if self.calls > 1:
+                    raise Unused from None
+                await self._has_died()
+            await wait_writable(self._calls)
+
+    async def _hear(self, attempt: Attempt) -> None:
+        try:
+            await wait_readable(self._inbox.pipe)
+            messages = self._inbox.read()
+        except BlockingIOError:
+            return
+        except (
+            trio.ClosedResourceError
+        ):  # it has exited: somebody else may hold the pipe
+            self._drain(attempt)
+            messages = list[_wire.Message]() if self._reply else None
+        except ValueError as error:
+            raise WorkerDied(
+                f"the worker process was killed: it wrote into its pipe {error}"
+            ) from None
+        if messages is None:
+            await self._has_died()
+        else:
+            for message in messages:
+                self._take(attempt, message)
+
+    def _drain(self, attempt: Attempt) -> None:
+        """Take what is in the pipe."""
+        with contextlib.suppress(BlockingIOError, ValueError):
+            while (messages := self._inbox.read()) is not None:
+                for message in messages:
+                    self._take(attempt, message)
+
+    def _take(self, attempt: Attempt, message: _wire.Message) -> None:
+        match message.kind:
+            case _wire.PING:
+                attempt.keepalive()
+            case _wire.STATE:
+                attempt.update_data(_loaded(message, "the state"))
+            case _wire.STARTED:
+                self._started = True
+                attempt.start()
+            case _wire.LOGGED:
+                _log(message)
+            case _:
+                self._reply = message
+
+    async def _has_died(self) -> NoReturn:
+        with trio.CancelScope(shield=True), trio.move_on_after(GRACE):
+            await self._exited.wait()
+        raise self._death()
+
+    def _death(self) -> WorkerDied:
+        if self._failed is not None:
+            died = WorkerDied(f"no worker process could be started: {self._failed}")
+            died.__cause__ = self._failed
+            return died
+        code = None if self._process is None else self._process.returncode
+        if code is None:
+            return WorkerDied("the worker process was killed: it had closed its pipe")
+        if code >= 0:
+            return WorkerDied(f"the worker process exited with {code}", code)
+        name = _name_of(-code)
+        return WorkerDied(f"the worker process was ended by {name}", signal=name)
+
+
+class Unused(Exception):
+    """A process had died before it was given a call."""
+
+
+def _result(attempt: Attempt, reply: _wire.Message) -> object:
+    """What the attempt returns, or raises.
+
+    Raises:
+        BaseException: What its action raised.
+    """
+    if reply.kind == _wire.RETURNED:
+        try:
+            return _loaded(reply, f"what {attempt.action!r} returned")
+        except TypeError as error:
+            return attempt.failure(error)
+    declared, raised, final = cast("_child.Ending", reply.load())
+    if final is not None:
+        return attempt.failure(final)
+    if declared is not None:
+        status, pickled = declared
+        declare = attempt.success if status == "success" else attempt.failure
+        if raised is None:
+            declare(pickle.loads(pickled))  # noqa: S301 - from our own process
+        with contextlib.suppress(BaseException):
+            declare(pickle.loads(pickled))  # noqa: S301 - from our own process
+    assert raised is not None
+    told = cast("BaseException", pickle.loads(raised[0]))  # noqa: S301 - as above
+    told.__cause__ = raised[1]
+    raise told
+
+
+def _loaded(message: _wire.Message, what: str) -> object:
+    """The object in it.
+
+    Raises:
+        TypeError: Its classes don't make it here.
+    """
+    try:
+        return message.load()
+    except Exception as error:
+        raise TypeError(
+            f"{what} came from a worker process and can't be unpickled here: {error!r}"
+        ) from error
+
+
+def _log(message: _wire.Message) -> None:
+    record = logging.makeLogRecord(cast("dict[str, object]", message.load()))
+    logger = logging.getLogger(record.name)
+    if logger.isEnabledFor(record.levelno):
+        logger.handle(record)
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _boot(pipes: tuple[int, ...]) -> str:
+    """The program of a worker: nothing of the parent's `__main__`."""
+    return (
+        f"import sys; sys.path[:] = {sys.path!r}; "
+        f"from majordomo2.runners._child import serve; serve(*{pipes!r})"
+    )
+
+
+def _preparation(*, forward_logs: bool, main: bool) -> _wire.Frame:
+    """The first message: what a process needs to know of its parent."""
+    known = spawn.get_preparation_data("majordomo2 worker")
+    known["authkey"] = bytes(known["authkey"])  # as it is, it refuses to be pickled
+    if not main:
+        known = {k: v for k, v in known.items() if not k.startswith("init_main")}
+    root = logging.root.getEffectiveLevel() if forward_logs else None
+    return _pickling.packed(_wire.CALL, known | {"log_level_of_root": root})
+
+
+def _stdout() -> int | None:
+    """What its prints go to: where those of the parent go now."""
+    try:
+        return sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # replaced by what has no file
+        return None
+
+
+_OPEN: weakref.WeakSet[_Process] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for process in _OPEN:
+        process.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
