@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from typing import cast
 
 from . import _log as log
@@ -56,6 +57,9 @@ class Events:
     """Tells observers, each of what it overrides."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
+        # That of the block: the context in which it happens is an action's, whose
+        # signals are not the observers' to give.
+        self._context = copy_context()
         self._told: dict[str, list[Callable[..., object]]] = {
             name: [
                 getattr(observer, name)
@@ -73,7 +77,7 @@ class Events:
     def tell(self, event: str, *args: object) -> None:
         for told in tuple(self._told[event]):
             try:
-                told(*args)
+                self._context.copy().run(told, *args)
             except Exception as error:
                 self._drop(told, event, error)
 

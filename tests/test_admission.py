@@ -391,6 +391,33 @@ def test_an_action_in_a_thread_that_waits(inner: str) -> None:
     trio.run(main)
 
 
+def test_as_many_threads_that_wait_as_there_may_be() -> None:
+    """SPEC 7.7, 9.2: nested plain functions never deadlock, without a bound either: who
+    waits lends the place of its thread, too.
+    """
+    number = 40  # threads at once, if `max_workers` is unlimited
+    all_began = threading.Barrier(number)
+
+    def inner() -> int:
+        return 1
+
+    async def main() -> None:
+        async with start_majordomo() as jarvis:
+
+            def outer() -> int:
+                all_began.wait(30)
+                return trio.from_thread.run(jarvis.get_task_data, inner)
+
+            with trio.fail_after(10):
+                for _ in range(2):  # the second time with the places of the first
+                    channels = [
+                        jarvis.add_task(outer, keepalive=60) for _ in range(number)
+                    ]
+                    assert [await each.result() for each in channels] == [1] * number
+
+    trio.run(main)
+
+
 def test_the_bound_holds_while_slots_are_lent() -> None:
     """SPEC 7.7: at every moment, with more of them than workers."""
     floor = Floor()
@@ -574,6 +601,77 @@ def test_a_thread_that_is_abandoned_while_it_waits() -> None:
 
     trio.run(main)
     assert most == 1
+
+
+def test_a_leftover_that_waits_for_its_slot() -> None:
+    """SPEC 7.7: the action ends meanwhile; then nobody needs the slot, and it is free."""
+    floor = Floor()
+
+    async def main() -> None:
+        async with (
+            trio.open_nursery() as outer,
+            start_majordomo(max_workers=1) as jarvis,
+        ):
+
+            async def leftover() -> None:
+                channel = jarvis.add_task(floor.work, "slow", 5, keepalive=math.inf)
+                with trio.move_on_after(1):
+                    await channel.receive()  # given up: back with its slot, at 5
+
+            async def action() -> None:
+                outer.start_soon(leftover)
+                await trio.sleep(2)
+
+            await jarvis.run(action)
+            await trio.sleep(10)
+            assert jarvis.statistics().running == 0
+            assert "running=0" in repr(jarvis)
+            with trio.fail_after(1000):
+                channels = [jarvis.add_task(floor.work, n) for n in range(2)]
+                for channel in channels:
+                    await channel.receive()
+
+    run(main)
+    assert floor.started == ["slow", 0, 1]
+    assert floor.most == 1
+
+
+def test_a_thread_that_is_abandoned_while_it_waits_for_its_slot() -> None:
+    """SPEC 7.7, 9.2: the same for a thread, and for the place that it had."""
+
+    async def main() -> None:
+        busy, gate, given_up = trio.Event(), trio.Event(), trio.CancelScope()
+
+        async def has_the_slot() -> None:
+            busy.set()
+            await gate.wait()
+
+        def plain() -> str:
+            return "ran"
+
+        async with start_majordomo(max_workers=1) as jarvis:
+
+            async def wait() -> None:
+                channel = jarvis.add_task(has_the_slot, keepalive=math.inf)
+                with given_up:
+                    await channel.receive()
+
+            def action() -> None:
+                trio.from_thread.run(wait)
+
+            with trio.fail_after(10):
+                channel = jarvis.add_task(action, keepalive=math.inf)
+                await busy.wait()
+                given_up.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                channel.cancel()
+                assert (await channel.receive()).status == "cancelled"
+                gate.set()
+                for _ in range(2):
+                    assert (await jarvis.run(plain)).data == "ran"
+            assert "running=0" in repr(jarvis)
+
+    trio.run(main)
 
 
 def test_the_keepalive_pauses() -> None:
@@ -866,6 +964,29 @@ def test_no_circle() -> None:
         channels = [jarvis.add_task(action) for _ in range(5)]
         for channel in channels:
             assert (await channel.receive()).status == "success"
+
+    run_with(main, max_workers=1)
+
+
+def test_no_circle_through_a_wait_that_was_given_up() -> None:
+    """SPEC 7.7: who asks for its slot back waits for that task no longer."""
+
+    async def main(jarvis: Majordomo) -> None:
+        channels: list[ResultChannel[object]] = []
+
+        async def inner() -> str:
+            await trio.sleep(2)
+            return (await channels[0].receive()).status
+
+        async def outer() -> None:
+            channels.append(jarvis.add_task(inner, retries=0))
+            with trio.move_on_after(1):
+                await channels[1].receive()
+
+        channels.append(jarvis.add_task(outer))
+        with trio.fail_after(1000):
+            await channels[0].receive()
+            assert (await channels[1].receive()).data == "success"
 
     run_with(main, max_workers=1)
 

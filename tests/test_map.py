@@ -508,6 +508,27 @@ def test_an_iterable_is_not_closed_once_it_is_exhausted(tmp_path: Path) -> None:
     run_with(main)
 
 
+def test_an_async_source_whose_cleanup_raises_when_it_is_cancelled() -> None:
+    """SPEC 7.9: the same while its next item is waited for."""
+    error = Sulk("in its cleanup")
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 1
+            await trio.sleep_forever()
+        finally:
+            raise error
+
+    async def main(jarvis: Majordomo) -> None:
+        with pytest.raises(Sulk) as caught:
+            async with jarvis.map(double, source()) as results:
+                assert (await anext(results)).data == 2
+        assert caught.value is error
+        assert jarvis.statistics().running == 0
+
+    run_with(main)
+
+
 # Sources that fail
 
 
@@ -811,6 +832,68 @@ def test_drain_during_a_map() -> None:
     run_with(main, max_workers=2)
 
 
+@IN_ORDER
+@OF_EACH_KIND
+@pytest.mark.parametrize("how", ["stop", "drain"])
+def test_an_instance_that_ends_after_the_source(
+    how: str, kind: str, ordered: bool
+) -> None:
+    """SPEC 7.2, 7.3, 7.9: nothing was refused: the results just end."""
+
+    async def slower(number: int) -> int:
+        await trio.sleep(1 + number)
+        return number
+
+    async def main(jarvis: Majordomo) -> None:
+        found: list[str] = []
+
+        async def consume() -> None:
+            items = of_kind(Source(3), kind)
+            async with jarvis.map(slower, items, ordered=ordered) as results:
+                found.extend([task.status async for task in results])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(consume)
+            await trio.sleep(1.5)
+            if how == "drain":
+                await jarvis.drain()
+            else:
+                jarvis.stop()
+        ended = "success" if how == "drain" else "cancelled"
+        assert found == ["success", ended, ended]
+
+    run_with(main)
+
+
+@IN_ORDER
+def test_the_block_is_left_while_an_async_source_is_silent(ordered: bool) -> None:
+    """SPEC 7.1, 7.9: it waits for tasks, not for sources: what comes later is refused,
+    and the consumer elsewhere hears of it.
+    """
+
+    async def late() -> AsyncIterator[int]:
+        await trio.sleep(1)
+        yield 1
+
+    async def main() -> None:
+        refused: list[float] = []
+
+        async def consume(jarvis: Majordomo) -> None:
+            with pytest.raises(MajordomoStopped):
+                await go_through(jarvis.map(for_ever, late(), ordered=ordered))
+            refused.append(trio.current_time())
+
+        with trio.fail_after(1000):
+            async with trio.open_nursery() as nursery:
+                async with start_majordomo() as jarvis:
+                    nursery.start_soon(consume, jarvis)
+                    await trio.sleep(0.25)
+                assert trio.current_time() == 0.25
+        assert refused == [0.25]
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -992,6 +1075,29 @@ def test_a_map_inside_an_action_that_is_given_up(ordered: bool) -> None:
 
         with trio.fail_after(1000):
             assert (await jarvis.run(action)).data == 2
+
+    run_with(main, max_workers=1)
+
+
+@IN_ORDER
+def test_room_for_any_number_inside_an_action(ordered: bool) -> None:
+    """SPEC 7.7, 7.9: it lends its slot between its readings, so that a source that never
+    ends holds nothing up there either.
+    """
+
+    async def same(number: int) -> int:
+        return number
+
+    async def main(jarvis: Majordomo) -> None:
+        async def action() -> int:
+            source = Source(100_000)
+            async with jarvis.map(
+                same, source.generator(), ordered=ordered, max_in_flight=math.inf
+            ) as results:
+                assert (await anext(results)).status == "success"
+                return source.read
+
+        assert (await jarvis.run(action)).result() < 1000
 
     run_with(main, max_workers=1)
 

@@ -16,6 +16,8 @@ from majordomo2 import (
     Backoff,
     Majordomo,
     MajordomoStopped,
+    NoCurrentTask,
+    ResultChannel,
     Task,
     current_task,
     failure,
@@ -525,6 +527,88 @@ def test_one_that_raises_is_dropped(
     assert mine[0].exc_info[1] is error
 
 
+@pytest.mark.parametrize("signal", [current_task, keepalive, success])
+@pytest.mark.parametrize(
+    "event",
+    [
+        "task_added",
+        "attempt_started",
+        "pinged",
+        "state_saved",
+        "slot_lent",
+        "slot_taken_back",
+        "attempt_ended",
+        "restarting",
+        "task_finished",
+    ],
+)
+def test_a_signal_in_an_observer(event: str, signal: Callable[[], object]) -> None:
+    """SPEC 4.7, 11.2: it is no part of the action: there is no current task, and neither
+    the task nor its sibling feels it.
+    """
+    problems: list[Exception] = []
+
+    def hear(_self: object, *_: object) -> None:
+        try:
+            signal()
+        except Exception as error:
+            problems.append(error)
+            raise
+
+    async def action(jarvis: Majordomo) -> int:
+        keepalive()
+        update_data("here")
+        await jarvis.run(trio.sleep, 0)
+        if current_task().attempts == 1:
+            raise Sulk
+        return 1
+
+    async def main() -> None:
+        observer = type("Signals", (Observer,), {event: hear})()
+        async with start_majordomo(observers=[observer]) as jarvis:
+            sibling = jarvis.add_task(trio.sleep, 1)
+            assert (await jarvis.run(action, jarvis)).status == "success"
+            assert (await sibling.receive()).status == "success"
+
+    run(main)
+    assert [type(error) for error in problems] == [NoCurrentTask]
+
+
+def test_a_log_filter_that_asks_for_the_current_task() -> None:
+    """SPEC 4.7, 11.1: what is logged of a task is not said by its action."""
+    names: list[str] = []
+
+    class AddTask(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            try:
+                names.append(current_task().id)
+            except NoCurrentTask:
+                names.append("-")
+            return True
+
+    async def action() -> None:
+        raise Sulk
+
+    async def main() -> None:
+        async with start_majordomo() as jarvis:
+            sibling = jarvis.add_task(trio.sleep, 1)
+            assert (await jarvis.run(action, retries=1)).status == "failure"
+            silent = await jarvis.run(trio.sleep, 9, keepalive=1, retries=1)
+            assert silent.status == "timeout"
+            assert (await sibling.receive()).status == "success"
+
+    logger, add_task = logging.getLogger("majordomo2"), AddTask()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addFilter(add_task)
+    try:
+        run(main)
+    finally:
+        logger.removeFilter(add_task)
+        logger.setLevel(level)
+    assert names == ["-"] * 4
+
+
 def test_one_whose_repr_raises_too() -> None:
     """SPEC 11.2: no task feels that either."""
 
@@ -586,6 +670,56 @@ def test_one_that_stops_the_instance(when: str) -> None:
         left = jarvis.statistics()
         assert (left.queued, left.running, left.waiting) == (0, 0, 0)
         assert late == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("clock", ["keepalive", "attempt_timeout"])
+def test_one_that_stops_the_instance_after_a_timeout(clock: str) -> None:
+    """SPEC 7.2: the task ends there, as cancelled; its retries are not used."""
+    starts: list[float] = []
+
+    class Stops(Observer):
+        def attempt_ended(self, id: str, attempt: int, why: object, /) -> None:
+            instances[0].stop()
+
+    instances: list[Majordomo] = []
+
+    async def action() -> None:
+        starts.append(trio.current_time())
+        await trio.sleep(9 if len(starts) == 1 else 3)
+
+    async def main() -> None:
+        async with start_majordomo(observers=[Stops()]) as jarvis:
+            instances.append(jarvis)
+            options: dict[str, Any] = {"keepalive": math.inf, clock: 5}
+            task: Task[object] = await jarvis.run(action, **options)
+            assert (task.status, task.attempts) == ("cancelled", 1)
+
+    run(main)
+    assert starts == [0]
+
+
+def test_one_that_cancels_what_the_slot_was_lent_for() -> None:
+    """SPEC 7.5, 11.2: the wait ends with that task, although it had not begun yet."""
+
+    class Cancels(Observer):
+        def slot_lent(self, id: str, /) -> None:
+            inner[0].cancel()
+
+    inner: list[ResultChannel[None]] = []
+
+    async def main() -> None:
+        async with start_majordomo(max_workers=1, observers=[Cancels()]) as jarvis:
+
+            async def action() -> str:
+                jarvis.add_task(trio.sleep, 1, priority=1)  # it has the slot first
+                inner.append(jarvis.add_task(trio.sleep, 1))
+                return (await inner[0].receive()).status
+
+            with trio.fail_after(1000):
+                task = await jarvis.run(action)
+            assert (task.status, task.data) == ("success", "cancelled")
 
     run(main)
 

@@ -466,6 +466,29 @@ def test_a_retry_on_that_raises(problem: Exception) -> None:
     assert error.__notes__ == [f"not retried: retry_on failed: {problem!r}"]
 
 
+@pytest.mark.parametrize("signal", [current_task, keepalive, success, failure])
+def test_a_signal_in_retry_on(signal: Callable[[], object]) -> None:
+    """It is no part of the action: no current task, and no harm: SPEC 4.7, 7.1, 8.1."""
+    error = Sulk("mine")
+
+    def retry_on(_: Exception) -> bool:
+        signal()
+        return True
+
+    async def body(jarvis: Majordomo) -> Task[object]:
+        sibling = jarvis.add_task(trio.sleep, 1)
+        failing = Failing(9, lambda: error)
+        task = await jarvis.run(failing, retry_on=retry_on, backoff=Backoff())
+        assert (await sibling.receive()).status == "success"
+        return task
+
+    task = run_with(body)
+    assert (task.status, task.attempts) == ("failure", 1)
+    assert task.data is error
+    [note] = notes_of(error)
+    assert note.startswith("not retried: retry_on failed: NoCurrentTask")
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_a_retry_on_that_answers_with_a_coroutine() -> None:
     """A plain function may hide an async one: no answer, so a note: SPEC 8.1."""
@@ -988,6 +1011,32 @@ def test_the_budget_starts_in_order_after_the_backoff() -> None:
 
     run(main)
     assert [action.starts[1] for action in actions] == [12, 4, 8]
+
+
+def test_a_held_restart_goes_before_no_larger_priority() -> None:
+    """The budget allows it while the slot is taken; then the largest is first, and among
+    equals the restart, which came earlier: SPEC 7.7, 8.4.
+    """
+    started: list[str] = []
+
+    async def action(name: str, fails: int, seconds: float) -> None:
+        started.append(name)
+        await trio.sleep(seconds)
+        if current_task().attempts <= fails:
+            raise Sulk
+
+    async def main() -> None:
+        async with start_majordomo(max_workers=1, restart_limit=(1, 10)) as jarvis:
+            jarvis.add_task(action, "x", 1, 0)
+            jarvis.add_task(action, "y", 1, 0)  # may restart at 10: x did so at 0
+            await trio.sleep(9)
+            jarvis.add_task(action, "has the slot", 0, 2)
+            await trio.sleep(1.5)
+            jarvis.add_task(action, "low", 0, 0)
+            jarvis.add_task(action, "high", 0, 0, priority=100)
+
+    run(main)
+    assert started == ["x", "y", "x", "has the slot", "high", "y", "low"]
 
 
 class OneAtATime:

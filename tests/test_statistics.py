@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Mapping
@@ -356,6 +357,46 @@ def test_it_adds_up_in_an_observer(at: str) -> None:
 
     run(main)
     assert sums
+    assert [found for found, _ in sums] == [count for _, count in sums]
+
+
+def test_it_adds_up_in_a_log_handler() -> None:
+    """SPEC 7.10, 11.1: at every moment, those of the log too."""
+    sums: list[tuple[int, int]] = []
+    instances: list[Majordomo] = []
+    tasks = 0
+
+    class Looks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            sums.append((added(instances[0].statistics()), tasks))
+
+    async def main() -> None:
+        nonlocal tasks
+        async with start_majordomo(max_workers=1) as jarvis:
+            instances.append(jarvis)
+            tasks += 2
+            jarvis.add_task(trio.sleep, 3)  # the other waits for its slot
+            await jarvis.run(trio.sleep, 1, total_timeout=1)
+            tasks += 1
+            await jarvis.run(fails, retries=2)
+            tasks += 1
+            await jarvis.run(trio.sleep_forever, retries=1)
+            tasks += 4
+            await jarvis.run(job(odd_ones_fail, 1, 3, 5, parallel=True))
+            tasks += 1
+            work = job(trio.sleep_forever, total_timeout=1)
+            await jarvis.run(work.salvage(str))
+
+    logger, looks = logging.getLogger("majordomo2"), Looks()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(looks)
+    try:
+        run(main)
+    finally:
+        logger.removeHandler(looks)
+        logger.setLevel(level)
+    assert len(sums) >= 9
     assert [found for found, _ in sums] == [count for _, count in sums]
 
 

@@ -16,6 +16,7 @@ import trio
 
 from .. import Majordomo, ResultChannel, Task, TaskOptions, start_majordomo
 from .._checks import is_async
+from ..abc import Observer
 from ._inputs import LineReader
 from ._report import Outcome, Summary, line
 
@@ -65,17 +66,6 @@ class Row:
         self.task: Task[object] | None = None
         self.done = trio.Event()
 
-    @contextmanager
-    def attempt(self) -> Generator[None]:
-        """For the length of an attempt."""
-        if self.began is None:
-            self.began = perf_counter()
-        try:
-            yield
-        except (KeyboardInterrupt, SystemExit) as error:
-            error.add_note(f"raised for the input {self.input}")
-            raise
-
     def end(self, task: Task[object]) -> None:
         """The task has ended."""
         self.task = task
@@ -88,24 +78,54 @@ class Row:
         return Outcome(self.input, self.task, seconds)
 
 
-def timed(function: Callable[..., object]) -> Callable[[Row], object]:
-    """The function, called with the input of a row, which is told of it.
+class Call:
+    """The function, and which input it was if it ends the whole run.
 
-    What is async stays so: the runner is chosen by it. The end of the task is seen from
-    outside, as an abandoned thread doesn't come to an end.
+    An object, so that it can be pickled; it is async if the function is.
     """
 
-    @functools.wraps(function, updated=())
-    def call(row: Row) -> object:
-        with row.attempt():
-            return function(row.input)
+    def __init__(self, function: Callable[..., object]) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self._function = function
 
-    @functools.wraps(function, updated=())
-    async def call_async(row: Row) -> object:
-        with row.attempt():
-            return await cast("Awaitable[object]", function(row.input))
+    def __repr__(self) -> str:
+        return repr(self._function)
 
-    return call_async if is_async(function) else call
+    def __call__(self, item: object) -> object:
+        with named(item):
+            return self._function(item)
+
+
+class AsyncCall(Call):
+    """The same, of an async function."""
+
+    async def __call__(self, item: object) -> object:
+        with named(item):
+            return await cast("Awaitable[object]", self._function(item))
+
+
+@contextmanager
+def named(item: object) -> Generator[None]:
+    """Add the input to what leaves the run."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as error:
+        error.add_note(f"raised for the input {item}")
+        raise
+
+
+class Stopwatch(Observer):
+    """Tells rows when their first attempts start.
+
+    The ends are seen from outside, as an abandoned thread doesn't come to one.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+
+    def attempt_started(self, id: str, attempt: int, /) -> None:
+        if attempt == 1:
+            self.rows.pop(id).began = perf_counter()
 
 
 class Run:
@@ -123,7 +143,9 @@ class Run:
         self.fatal: BaseException | None = None
         self.write_error: OSError | None = None
         self._plan = plan
-        self._call = timed(plan.function)
+        kind = AsyncCall if is_async(plan.function) else Call
+        self._call = kind(plan.function)
+        self._watch = Stopwatch()
         self._given = deque(plan.given)
         self._room = trio.Semaphore(WINDOW)
         self._turn = trio.Semaphore(int(min(QUEUED * plan.workers, WINDOW)))
@@ -145,7 +167,9 @@ class Run:
     async def _supervise(self, nursery: trio.Nursery) -> None:
         try:
             with self._work:
-                async with start_majordomo(max_workers=self._plan.workers) as jarvis:
+                async with start_majordomo(
+                    max_workers=self._plan.workers, observers=[self._watch]
+                ) as jarvis:
                     await self._feed(jarvis, nursery)
         except BaseException as error:
             if isinstance(error, Exception | trio.Cancelled):
@@ -162,7 +186,8 @@ class Run:
                 # A cancelled instance takes no more, and the input keeps its line.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 row = Row(self._given.popleft())
-                channel = jarvis.add_task(self._call, row, **self._plan.options)
+                channel = jarvis.add_task(self._call, row.input, **self._plan.options)
+                self._watch.rows[channel.id] = row
                 # From outside of the instance, which may be cancelled as a whole.
                 nursery.start_soon(self._follow, row, channel)
                 self._rows.send_nowait(row)
@@ -171,6 +196,7 @@ class Run:
 
     async def _follow(self, row: Row, channel: ResultChannel[object]) -> None:
         row.end(await channel.receive())
+        self._watch.rows.pop(channel.id, None)  # it may not have started
         self._turn.release()
 
     async def _more(self) -> bool:

@@ -8,7 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from .._remote import RemoteTraceback
 from . import _wire
@@ -145,8 +145,9 @@ def made_anew(
     kind: type[BaseException], args: tuple[object, ...], attributes: dict[str, object]
 ) -> BaseException:
     """An exception with these `args`, as unpickling makes it."""
-    error = kind.__new__(kind, *args)
-    error.args = args
+    builtin: Any = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    error: BaseException = builtin.__new__(kind, *args)
+    builtin.__init__(error, *args)  # such as the code of a SystemExit
     vars(error).update(attributes)
     return error
 
