@@ -107,7 +107,7 @@ class ProcessRunner:
         if process.calls >= self.options.max_tasks_per_child or process.is_gone:
             process.retire()
         else:
-            process.idle_since = trio.current_time()
+            process.rest()
             self._idle.append(process)
 
     def forget(self, process: _Process) -> None:
@@ -139,14 +139,14 @@ class _Process:
         theirs_life, self._life = os.pipe()
         self._theirs: tuple[int, ...] = (theirs_calls, theirs_replies, theirs_life)
         self._inbox = _wire.Inbox(replies)
-        self._ours = {self._calls, replies, self._life}
+        self.pipes = {self._calls, replies, self._life}
         preparation = _preparation(
             forward_logs=runner.options.forward_logs, main=not runner.by_value
         )
         preparation.write(self._calls)  # it fits into the pipe
         for pipe in (self._calls, replies):
             os.set_blocking(pipe, False)
-        _OPEN.add(self)
+        OPEN.add(self)
         self._process: trio.Process | None = None
         self._failed: OSError | None = None  # it could not be started
         self._started = False
@@ -209,6 +209,12 @@ class _Process:
                 self.retire()
             self._leave = trio.CancelScope(deadline=idle)
 
+    def rest(self) -> None:
+        """It has nothing to do for now."""
+        self.idle_since = trio.current_time()
+        if self._leave.deadline == math.inf:  # else it is early enough, and looks again
+            self._leave.deadline = self.idle_since + self._runner.options.idle_timeout
+
     def retire(self) -> None:
         """Let it end by itself: it reads that no more calls will come."""
         self._retired = True
@@ -237,18 +243,18 @@ class _Process:
 
     def close(self) -> None:
         """Close what is left of its pipes."""
-        for pipe in tuple(self._ours):
+        for pipe in tuple(self.pipes):
             self._close(pipe)
 
     def _close(self, pipe: int) -> None:
-        if pipe in self._ours:
-            self._ours.remove(pipe)
+        if pipe in self.pipes:
+            self.pipes.remove(pipe)
             notify_closing(pipe)
             os.close(pipe)
 
     def forked(self) -> None:
         """This is a child of the parent, which must not keep the pipes open."""
-        for pipe in (*self._ours, *self._theirs):
+        for pipe in (*self.pipes, *self._theirs):
             with contextlib.suppress(OSError):
                 os.close(pipe)
 
@@ -332,10 +338,6 @@ class _Process:
         ):  # it has exited: somebody else may hold the pipe
             self._drain(attempt)
             messages = list[_wire.Message]() if self._reply else None
-        except ValueError as error:
-            raise WorkerDied(
-                f"the worker process was killed: it wrote into its pipe {error}"
-            ) from None
         if messages is None:
             await self._has_died()
         else:
@@ -344,7 +346,7 @@ class _Process:
 
     def _drain(self, attempt: Attempt) -> None:
         """Take what is in the pipe."""
-        with contextlib.suppress(BlockingIOError, ValueError):
+        with contextlib.suppress(BlockingIOError):
             while (messages := self._inbox.read()) is not None:
                 for message in messages:
                     self._take(attempt, message)
@@ -360,12 +362,19 @@ class _Process:
                 attempt.start()
             case _wire.LOGGED:
                 _log(message)
+            case _wire.GARBAGE:
+                raise WorkerDied(
+                    f"the worker process was killed: it wrote into its pipe "
+                    f"{message.body!r}"
+                )
             case _:
                 self._reply = message
 
     async def _has_died(self) -> NoReturn:
         with trio.CancelScope(shield=True), trio.move_on_after(GRACE):
             await self._exited.wait()
+        if self.calls > 1 and _wire.unread(self._calls):
+            raise Unused  # it was dying when it was given the call
         raise self._death()
 
     def _death(self) -> WorkerDied:
@@ -467,11 +476,11 @@ def _stdout() -> int | None:
         return None
 
 
-_OPEN: weakref.WeakSet[_Process] = weakref.WeakSet()
+OPEN: weakref.WeakSet[_Process] = weakref.WeakSet()
 
 
 def _forked() -> None:
-    for process in _OPEN:
+    for process in OPEN:
         process.forked()
 
 

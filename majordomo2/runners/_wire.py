@@ -6,12 +6,14 @@ buffers, a pickle and the buffers: so what is large is neither copied nor joined
 
 from __future__ import annotations
 
+import array
 import contextlib
 import fcntl
 import os
 import pickle
 import re
 import struct
+import termios
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
@@ -22,6 +24,7 @@ STATE: Final = 3
 RETURNED: Final = 4
 ENDED: Final = 5  # in any other way than by returning
 LOGGED: Final = 6
+GARBAGE: Final = 7  # is not sent: what somebody else has written into the pipe
 
 ONE_PING = bytes([PING])
 _PINGS = re.compile(ONE_PING + b"+")
@@ -105,6 +108,14 @@ def enlarge(pipe: int) -> None:
             fcntl.fcntl(pipe, resize, _ENLARGED)
 
 
+def unread(pipe: int) -> bool:
+    """Is something in it that nobody has read? False too where that can't be said."""
+    waiting = array.array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(pipe, termios.FIONREAD, waiting)
+    return waiting[0] > 0
+
+
 class Inbox:
     """The reading end of a pipe."""
 
@@ -119,7 +130,6 @@ class Inbox:
 
         Raises:
             BlockingIOError: There is nothing now, and the pipe doesn't wait.
-            ValueError: It is no message.
         """
         if self._large is not None:
             got = os.readv(self.pipe, [self._missing])
@@ -147,8 +157,9 @@ class Inbox:
             if end - at < _HEADER.size:
                 break
             kind, buffers, size = _HEADER.unpack_from(data, at)
-            if kind > LOGGED:
-                raise ValueError(data[at : at + _HEADER.size])
+            if kind >= GARBAGE:
+                messages.append(Message(GARBAGE, 0, data[at : at + _HEADER.size]))
+                break
             body = at + _HEADER.size
             if size > end - body:
                 if size > CHUNK:
