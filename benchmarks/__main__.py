@@ -10,11 +10,11 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from . import core, memory, retries, scale
+from . import core, memory, processes, retries, scale
 from .measure import Measured
 
-PEERS = ("tenacity", "stamina", "aiometer")
-ROWS = [*core.ROWS, *retries.ROWS, *scale.ROWS, *memory.ROWS]
+PEERS = ("tenacity", "stamina", "aiometer", "trio-parallel")
+ROWS = [*core.ROWS, *retries.ROWS, *scale.ROWS, *processes.ROWS, *memory.ROWS]
 
 
 def circumstances() -> str:
@@ -33,6 +33,7 @@ def line(row: Measured) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("rounds", nargs="?", type=int, help="no more than so many")
+    parser.add_argument("--only", default="", help="lines that hold this text")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()
     # What a storm of restarts logs is not what is measured.
@@ -42,6 +43,8 @@ def main() -> None:
     print("| what | against | ratio | at most | aim |\n|---|---|---|---|---|")
     rows: list[dict[str, object]] = []
     for row in ROWS:
+        if args.only not in row.what:
+            continue
         measured = row.measure(args.rounds)
         print(line(measured), flush=True)
         rows.append(measured.as_json())

@@ -34,12 +34,9 @@ class WorkerDied(Exception):
     def __init__(
         self, why: str, exitcode: int | None = None, signal: str | None = None
     ) -> None:
-        super().__init__(why, exitcode, signal)
+        super().__init__(why)
         self.exitcode = exitcode
         self.signal = signal
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class Raised(Exception):

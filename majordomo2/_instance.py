@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -306,6 +307,11 @@ class Instance:
         return self._runners[wanted] if isinstance(wanted, str) else wanted
 
     def _process_runner(self, action: Callable[..., object]) -> Runner:
+        if os.name != "posix":
+            raise ValueError(
+                "runner must not be 'process' on this system, which has no process "
+                "groups, nor pipes to wait for: give 'thread'"
+            )
         # Imported when it is wanted: it brings multiprocessing along.
         from .runners._process import ProcessRunner  # noqa: PLC0415
 

@@ -12,6 +12,8 @@ import sys
 from types import TracebackType
 from typing import TypeAlias
 
+from ._errors import WorkerDied
+from ._remote import is_remote, users_part
 from ._task import Task, TaskStatus
 
 logger = logging.getLogger("majordomo2")
@@ -91,12 +93,6 @@ def _traceback(cause: object) -> Shown | None:
     """The exception, and its traceback from where the user's code begins."""
     if not isinstance(cause, BaseException):
         return None
-    shown = cause.__traceback__
-    while shown is not None and _is_ours(shown):
-        shown = shown.tb_next
-    return type(cause), cause, shown or cause.__traceback__
-
-
-def _is_ours(traceback: TracebackType) -> bool:
-    module = str(traceback.tb_frame.f_globals.get("__name__", ""))
-    return module.partition(".")[0] == __name__.partition(".")[0]
+    shown = users_part(cause.__traceback__)
+    elsewhere = isinstance(cause, WorkerDied) or is_remote(cause)
+    return type(cause), cause, shown if elsewhere else shown or cause.__traceback__

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TypeAlias, cast
-
-import trio
 
 from ._attempt import BaseAttempt, TaskEnded
 from ._errors import AttemptOver, Raised
@@ -31,9 +30,15 @@ def sort_out(error: BaseException, attempt: BaseAttempt | None) -> Parts:
         return isinstance(leaf, TaskEnded) and leaf.attempt is attempt
 
     _, rest = _split(error, own_signal)
-    cancelled, rest = _split(rest, lambda leaf: isinstance(leaf, trio.Cancelled))
+    cancelled, rest = _split(rest, _is_cancelled)
     failure, fatal = _split(rest, _is_failure)
     return failure, cancelled, fatal
+
+
+def _is_cancelled(leaf: BaseException) -> bool:
+    # A worker process may have no Trio: then it has no cancellation either.
+    trio = sys.modules.get("trio")
+    return trio is not None and isinstance(leaf, trio.Cancelled)
 
 
 def _is_failure(leaf: BaseException) -> bool:

@@ -27,8 +27,26 @@ class RemoteTraceback(Exception):
 
 def remote_traceback(error: BaseException) -> RemoteTraceback:
     """What a traceback printed here would show, to be sent along."""
-    text = "".join(traceback.format_exception(error))
-    return RemoteTraceback(text, frames_of(error.__traceback__))
+    shown = users_part(error.__traceback__) or error.__traceback__
+    text = "".join(traceback.format_exception(type(error), error, shown))
+    return RemoteTraceback(text, frames_of(shown))
+
+
+def is_remote(error: BaseException) -> bool:
+    """Was it raised in another process?"""
+    return isinstance(error.__cause__, RemoteTraceback)
+
+
+def users_part(shown: TracebackType | None) -> TracebackType | None:
+    """From where the user's code begins; None: it is all ours."""
+    while shown is not None and _is_ours(shown):
+        shown = shown.tb_next
+    return shown
+
+
+def _is_ours(shown: TracebackType) -> bool:
+    module = str(shown.tb_frame.f_globals.get("__name__", ""))
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def frames_of(first: TracebackType | None) -> list[Frame]:

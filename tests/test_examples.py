@@ -18,6 +18,7 @@ from typing import cast
 import pytest
 
 from longest_function import Longest, longest_function
+from thumbnails import encode, thumbnail
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -119,6 +120,47 @@ def test_link_checker() -> None:
     assert re.fullmatch(
         r" +48 done, 0 running, 0 queued, 0 waiting, \d+ restarts ", last
     )
+    assert done.returncode == 1
+
+
+def test_thumbnail(tmp_path: Path) -> None:
+    """Every fourth pixel of every fourth row."""
+    file = tmp_path / "castle.pgm"
+    file.write_text(encode([[10 * y + x for x in range(8)] for y in range(5)]))
+    assert thumbnail(file) == tmp_path / "small" / "castle.pgm"
+    assert (tmp_path / "small" / "castle.pgm").read_text() == (
+        "P2\n2 2\n255\n0 4\n40 44\n"
+    )
+
+
+def test_thumbnails_in_processes() -> None:
+    """A library that hangs and crashes: the rest is there, and those are named."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "thumbnails.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *rows, last = done.stdout.splitlines()
+    lines = [cast("dict[str, object]", json.loads(row)) for row in rows]
+    assert [(line["input"], line["status"], line["attempts"]) for line in lines] == [
+        ("broken.pgm", "failure", 2),
+        ("castle.pgm", "success", 1),
+        ("crashes.pgm", "failure", 2),
+        ("dog.pgm", "success", 1),
+        ("hangs.pgm", "timeout", 2),
+        ("harbour.pgm", "success", 1),
+        ("lemon.pgm", "success", 1),
+        ("windmill.pgm", "success", 1),
+    ]
+    good = [line for line in lines if line["status"] == "success"]
+    assert [line["data"] for line in good] == [
+        f"small/{line['input']}" for line in good
+    ]
+    assert last.split() == ["small", "pictures:", *(line["input"] for line in good)]
+    # As the recipe shows it.
+    assert done.stderr in (ROOT / "docs" / "how-to.md").read_text()
+    assert done.stderr.count("\n") == 4
     assert done.returncode == 1
 
 

@@ -202,9 +202,7 @@ def test_the_children_are_killed_too() -> None:
         silent: TaskOptions = {**HERE, "keepalive": 0.5}
         task = await jarvis.run(actions.hang, **silent)
         assert task.status == "timeout"
-        pids = task.state
-        assert isinstance(pids, tuple)
-        await until_gone(*pids)
+        await until_gone(*cast("tuple[int, int]", task.state))
 
     run_with(main)
 
@@ -511,10 +509,10 @@ def test_async_functions() -> None:
         assert task.result() != os.getpid()
         assert task.state == "in a thread"
         silent: TaskOptions = {**HERE, "keepalive": 0.3}
-        task = await jarvis.run(actions.waits_for_ever, **silent)
-        assert task.status == "timeout"
-        assert isinstance(task.state, int)
-        await until_gone(task.state)
+        stuck = await jarvis.run(actions.waits_for_ever, **silent)
+        assert stuck.status == "timeout"
+        assert isinstance(stuck.state, int)
+        await until_gone(stuck.state)
 
     run_with(main)
 

@@ -7,10 +7,8 @@ import contextvars
 import fcntl
 import functools
 import logging
-import logging.handlers
 import os
 import pickle
-import queue
 import select
 import signal
 import sys
@@ -19,8 +17,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from multiprocessing import spawn
 from typing import ClassVar, NoReturn, TypeAlias, cast
-
-import trio
 
 from .._attempt import BaseAttempt
 from .._checks import is_async
@@ -132,6 +128,8 @@ class Main:
         try:
             spawn.prepare(preparation)
         except BaseException as error:
+            if isinstance(error, RuntimeError) and str(error) == UNGUARDED:
+                raise
             (main,) = preparation.values()
             raise RuntimeError(
                 f"{main} can't be imported by a worker process, which needs a function "
@@ -143,6 +141,12 @@ class Main:
         return True
 
 
+UNGUARDED = (
+    "a worker process imports the script, as it needs a function of it, and so the script "
+    "has started its work anew: put what starts it under if __name__ == '__main__':"
+)
+
+
 def refuse_while_importing() -> None:
     """A script that starts its work when it is imported would start it in each worker.
 
@@ -150,11 +154,7 @@ def refuse_while_importing() -> None:
         RuntimeError: It does.
     """
     if Main.importing:
-        raise RuntimeError(
-            "a worker process imports the script, as it needs a function of it, and so "
-            "the script has started its work anew: put what starts it under "
-            "if __name__ == '__main__':"
-        )
+        raise RuntimeError(UNGUARDED)
 
 
 def serve(calls: int, replies: int, life: int) -> None:
@@ -235,6 +235,8 @@ class _Child:
 def _called(attempt: RemoteAttempt) -> object:
     if not is_async(attempt.action):
         return call(attempt)
+    import trio  # noqa: PLC0415 - a process that doesn't need it starts twice as fast
+
     attempt.start()
     action = cast("Callable[..., Awaitable[object]]", attempt.action)
     return trio.run(functools.partial(action, *attempt.args))
@@ -303,11 +305,11 @@ def _ended(
 
 
 def _unloadable(error: Exception) -> Exception:
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        return RuntimeError(str(error))  # of the script
+    if isinstance(error, RuntimeError) and "__main__" in str(error):  # of the script
+        return RuntimeError(str(error))
     return TypeError(
         f"the action or an argument can't be unpickled in a worker process: {error!r}: "
-        f"{_pickling.REMEDY}"
+        f"{_pickling.remedy()}"
     )
 
 
@@ -330,17 +332,19 @@ def _leave(error: BaseException | None) -> NoReturn:
     os._exit(status)
 
 
-class _Forward(logging.handlers.QueueHandler):
+class _Forward(logging.Handler):
     """Sends log records to the parent, with the id of the task."""
 
     def __init__(self, replies: Replies) -> None:
-        super().__init__(queue.SimpleQueue[logging.LogRecord]())
+        super().__init__()
         self._replies = replies
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         attempt = running.get()
         if isinstance(attempt, RemoteAttempt):
-            fields = vars(record) | {"task_id": attempt.id}
+            said = self.format(record)  # with the traceback, which can't be sent
+            done = {"msg": said, "args": None, "exc_info": None, "exc_text": None}
+            fields = vars(record) | done | {"stack_info": None, "task_id": attempt.id}
             message = _wire.frame(_wire.LOGGED, pickle.dumps(fields), ())
             with contextlib.suppress(BaseException):  # its end is no time to log
                 self._replies.write(message, attempt)

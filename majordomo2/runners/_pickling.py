@@ -98,15 +98,19 @@ def problem(value: object, what: str, *, by_value: bool) -> TypeError | None:
 
 def cannot(what: str, value: object, error: Exception) -> TypeError:
     shown = shortened(value)
-    told = TypeError(f"{what} can't be pickled, {shown}: {error}: {REMEDY}")
+    told = TypeError(f"{what} can't be pickled, {shown}: {error}: {remedy()}")
     told.__cause__ = error
     return told
 
 
-REMEDY = (
-    "give what a module defines by name, or install majordomo2[cloudpickle] for lambdas, "
-    "functions in functions, and notebooks"
-)
+def remedy() -> str:
+    """What to do about what can't be pickled."""
+    if _cloudpickle() is not None:
+        return "give what can be copied to another process"
+    return (
+        "give what a module defines by name, or install majordomo2[cloudpickle] for "
+        "lambdas, functions in functions, and notebooks"
+    )
 
 
 def shortened(value: object) -> str:

@@ -9,11 +9,9 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
 import weakref
 from collections.abc import Callable
 from contextvars import Context
-from multiprocessing import spawn
 from typing import NoReturn, cast
 
 import trio
@@ -24,11 +22,11 @@ from trio.lowlevel import (
     wait_writable,
 )
 
-from .._errors import WorkerDied
+from .._errors import Raised, WorkerDied
 from .._processes import Processes
 from .._runner import Attempt
 from .._task import NothingSaved
-from . import _child, _pickling, _wire
+from . import _boot, _child, _pickling, _wire
 
 # Seconds that a process has to start, and to import what a function needs. No attempt has
 # begun then, so nothing else would notice one that never gets so far.
@@ -140,7 +138,7 @@ class _Process:
         self._theirs: tuple[int, ...] = (theirs_calls, theirs_replies, theirs_life)
         self._inbox = _wire.Inbox(replies)
         self.pipes = {self._calls, replies, self._life}
-        preparation = _preparation(
+        preparation = _boot.preparation(
             forward_logs=runner.options.forward_logs, main=not runner.by_value
         )
         preparation.write(self._calls)  # it fits into the pipe
@@ -166,11 +164,10 @@ class _Process:
     async def keep(self) -> None:
         """Start it, wait for its end, and clear away what it leaves behind."""
         try:
-            command = [*spawn.get_command_line()[:-3], "-c", _boot(self._theirs)]
             self._process = await trio.lowlevel.open_process(
-                command,
+                _boot.command(self._theirs),
                 stdin=subprocess.DEVNULL,
-                stdout=_stdout(),
+                stdout=_boot.stdout(),
                 pass_fds=self._theirs,
                 start_new_session=True,
             )
@@ -388,7 +385,8 @@ class _Process:
         if code >= 0:
             return WorkerDied(f"the worker process exited with {code}", code)
         name = _name_of(-code)
-        return WorkerDied(f"the worker process was ended by {name}", signal=name)
+        hint = ": was the memory full?" if name == "SIGKILL" else ""
+        return WorkerDied(f"the worker process was ended by {name}{hint}", signal=name)
 
 
 class Unused(Exception):
@@ -419,6 +417,8 @@ def _result(attempt: Attempt, reply: _wire.Message) -> object:
     assert raised is not None
     told = cast("BaseException", pickle.loads(raised[0]))  # noqa: S301 - as above
     told.__cause__ = raised[1]
+    if isinstance(told, StopIteration):  # no coroutine can raise it
+        raise Raised(told) from None
     raise told
 
 
@@ -448,32 +448,6 @@ def _name_of(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:  # a real-time signal
         return f"signal {number}"
-
-
-def _boot(pipes: tuple[int, ...]) -> str:
-    """The program of a worker: nothing of the parent's `__main__`."""
-    return (
-        f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from majordomo2.runners._child import serve; serve(*{pipes!r})"
-    )
-
-
-def _preparation(*, forward_logs: bool, main: bool) -> _wire.Frame:
-    """The first message: what a process needs to know of its parent."""
-    known = spawn.get_preparation_data("majordomo2 worker")
-    known["authkey"] = bytes(known["authkey"])  # as it is, it refuses to be pickled
-    if not main:
-        known = {k: v for k, v in known.items() if not k.startswith("init_main")}
-    root = logging.root.getEffectiveLevel() if forward_logs else None
-    return _pickling.packed(_wire.CALL, known | {"log_level_of_root": root})
-
-
-def _stdout() -> int | None:
-    """What its prints go to: where those of the parent go now."""
-    try:
-        return sys.stdout.fileno()
-    except (AttributeError, OSError, ValueError):  # replaced by what has no file
-        return None
 
 
 OPEN: weakref.WeakSet[_Process] = weakref.WeakSet()

@@ -1,0 +1,13 @@
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
+
+_R = TypeVar("_R")
+
+class WorkerContext:
+    async def run_sync(
+        self, f: Callable[[], _R], *, kill_on_cancel: bool = ...
+    ) -> _R: ...
+
+def open_worker_context() -> AbstractAsyncContextManager[WorkerContext, None]: ...
+async def run_sync(f: Callable[[], _R], *, kill_on_cancel: bool = ...) -> _R: ...
