@@ -315,9 +315,11 @@ def _unloadable(error: Exception) -> Exception:
 
 def _flush() -> None:
     """What was printed is seen now, and not when the process is killed."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):
-            stream.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except Exception:  # noqa: S110 - closed, or nobody reads it
+        pass
 
 
 def _leave(error: BaseException | None) -> NoReturn:

@@ -51,12 +51,16 @@ class ProcessRunner:
         self._places = trio.Semaphore(places)
         self._nursery = nursery
         self._idle: list[_Process] = []
+        self._checked: object = None
 
     def check(self, action: Callable[..., object], /) -> None:
         _child.refuse_while_importing()
+        if action is self._checked:
+            return
         problem = _pickling.problem(action, "the action", by_value=self.by_value)
         if problem is not None:
             raise problem
+        self._checked = action
 
     async def run(self, attempt: Attempt, /) -> object:
         await checkpoint_if_cancelled()

@@ -65,6 +65,8 @@ class Message(NamedTuple):
 
 def frame(kind: int, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Frame:
     """A message, to be written."""
+    if not buffers and len(pickled) <= CHUNK:  # nearly all are so
+        return Frame([_HEADER.pack(kind, 0, len(pickled)) + pickled])
     raw = [buffer.raw() for buffer in buffers]
     lengths = b"".join(_LENGTH.pack(view.nbytes) for view in raw)
     size = len(lengths) + len(pickled) + sum(view.nbytes for view in raw)
