@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -688,6 +689,17 @@ def test_bad_options(options: dict[str, object], error: str) -> None:
     assert repr(Processes(idle_timeout=3)).startswith("Processes(")
     with pytest.raises(TypeError, match="processes must be a Processes, not 4"):
         start_majordomo(processes=untyped(4))
+
+
+def test_a_system_without_process_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 9.3: where a process can't be killed with its children, it says so at once."""
+    monkeypatch.setattr("majordomo2._instance.os", SimpleNamespace(name="nt"))
+
+    async def main(jarvis: Majordomo) -> None:
+        with pytest.raises(ValueError, match=r"'process' on this system.*'thread'"):
+            jarvis.add_task(actions.pid, **HERE)
+
+    run_with(main)
 
 
 def test_a_module_that_is_never_imported(

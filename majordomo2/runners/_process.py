@@ -142,10 +142,9 @@ class _Process:
         self._theirs: tuple[int, ...] = (theirs_calls, theirs_replies, theirs_life)
         self._inbox = _wire.Inbox(replies)
         self.pipes = {self._calls, replies, self._life}
-        preparation = _boot.preparation(
+        self._preparation: _wire.Frame | None = _boot.preparation(
             forward_logs=runner.options.forward_logs, main=not runner.by_value
         )
-        preparation.write(self._calls)  # it fits into the pipe
         for pipe in (self._calls, replies):
             os.set_blocking(pipe, False)
         OPEN.add(self)
@@ -227,7 +226,8 @@ class _Process:
     def kill(self) -> None:
         """Kill it and the children that it has."""
         self._killed = True
-        if self._process is not None:
+        # Once its end was seen, its number may be somebody else's.
+        if self._process is not None and not self._exited.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -305,6 +305,9 @@ class _Process:
         """A first call may have to wait for the process, and for what it imports."""
         self._started = False
         with trio.move_on_after(START) as patience:
+            if self._preparation is not None:
+                await self._send(self._preparation)
+                self._preparation = None
             await self._send(message)
             while not self._started and self._reply is None:
                 await self._hear(attempt)
