@@ -35,8 +35,8 @@ class WorkerDied(Exception):
         self, why: str, exitcode: int | None = None, signal: str | None = None
     ) -> None:
         super().__init__(why)
-        self.exitcode = exitcode
-        self.signal = signal
+        self.exitcode: int | None = exitcode
+        self.signal: str | None = signal
 
 
 class Raised(Exception):

@@ -32,11 +32,11 @@ class Processes:
         max_tasks_per_child: float = math.inf,
         forward_logs: bool = False,
     ) -> None:
-        self.idle_timeout = _checks.seconds("idle_timeout", idle_timeout)
-        self.max_tasks_per_child = _checks.whole(
+        self.idle_timeout: float = _checks.seconds("idle_timeout", idle_timeout)
+        self.max_tasks_per_child: float = _checks.whole(
             "max_tasks_per_child", max_tasks_per_child, least=1
         )
-        self.forward_logs = _checks.flag("forward_logs", forward_logs)
+        self.forward_logs: bool = _checks.flag("forward_logs", forward_logs)
 
     def __repr__(self) -> str:
         values = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
