@@ -115,6 +115,7 @@ class LiveAttempt(BaseAttempt):
         waits: The tasks that it, or a child of it, waits for; None for one of them whose
             wait is over, but not its pause.
         started: When its action started, in the run's seconds; `math.inf` before.
+        look: Takes the signals that are on their way, if they can be.
         pinged: When it gave its last sign of life, in the run's seconds; `math.inf`
             before it started.
     """
@@ -126,6 +127,7 @@ class LiveAttempt(BaseAttempt):
         "home",
         "keepalive_seconds",
         "lender",
+        "look",
         "pinged",
         "started",
         "waits",
@@ -140,12 +142,16 @@ class LiveAttempt(BaseAttempt):
         self.args = entry.args
         self.keepalive_seconds = entry.options.keepalive
         self.pinged = self.started = math.inf
+        self.look: Callable[[], None] | None = None
         self._now = now
 
     def start(self) -> None:
         self.pinged = self.started = self._now()
         if self.closed:
             self.refuse()
+
+    def listen(self, look: Callable[[], None], /) -> None:
+        self.look = look
 
     def leave_running(self) -> None:
         self.home.abandoned(self.id)

@@ -318,11 +318,8 @@ class Instance:
         runner = self._runners.get("process")
         if runner is None:
             unlimited = math.isinf(self.max_workers)
-            runner = ProcessRunner(
-                _checks.cores() if unlimited else sys.maxsize,
-                self.nursery,
-                self._processes,
-            )
+            places = _checks.cores() if unlimited else int(self.max_workers)
+            runner = ProcessRunner(places, self.nursery, self._processes)
             self._runners["process"] = runner
             self._closers.append(runner.close)
         runner.check(action)

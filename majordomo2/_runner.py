@@ -61,6 +61,14 @@ class Attempt(Protocol):
         """A ping that saves the state."""
         ...
 
+    def listen(self, look: Callable[[], None], /) -> None:
+        """Before the action is thought to be silent, this is called.
+
+        It takes the signals that are on their way, from another process or machine,
+        which a Trio run that was held up could not take before.
+        """
+        ...
+
     def leave_running(self) -> None:
         """The runner was cut off, and abandons an action that goes on running."""
         ...

@@ -414,6 +414,8 @@ class Worker(Carrier):
         if attempt.waits:
             self.period = options.attempt_timeout
             return attempt.started + options.attempt_timeout
+        if attempt.pinged + options.keepalive <= now and attempt.look is not None:
+            attempt.look()  # it was the Trio run that was held up, maybe
         return min(
             attempt.pinged + options.keepalive,
             attempt.started + options.attempt_timeout,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
+import dataclasses
 import logging
 import os
 import re
@@ -14,7 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import trio
@@ -292,3 +296,112 @@ def leaves_a_thread(seconds: float) -> str:
 
 def has_no_socket() -> socket.socket:
     return socket.socket()
+
+
+# What a review found
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    """Takes no assignment."""
+
+    code: int
+
+
+class Slow:
+    """Takes its time to be unpickled, more than nothing."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return slowly, (self.seconds, bytes(100_000))
+
+
+def slowly(seconds: float, _large: bytes) -> int:
+    time.sleep(seconds)
+    return 1
+
+
+def raises_frozen() -> None:
+    raise Frozen(3)
+
+
+def _only_here(text: str) -> type[Any]:
+    module = types.ModuleType("only_here")
+    sys.modules["only_here"] = module
+    exec(text, module.__dict__)  # noqa: S102 - a class of a module that has no file
+    return cast("type[Any]", module.__dict__["Here"])
+
+
+def raises_what_is_only_here() -> None:
+    raise _only_here("class Here(Exception): pass")("the real reason")
+
+
+def saves_what_is_only_here(folder: Path) -> None:
+    """And then goes on saving."""
+    update_data(_only_here("class Here: pass")())
+    (folder / "saved").touch()
+    while True:
+        time.sleep(0.05)
+        update_data("of the cancelled task")
+
+
+def floods() -> None:
+    number = 0
+    while True:
+        update_data(number)
+        number += 1
+
+
+def pings_for(seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        keepalive()
+        time.sleep(0.01)
+    return "fine"
+
+
+def is_touched_by_threads() -> list[str]:
+    """The first to touch the package, at once."""
+    barrier, errors = threading.Barrier(4), list[str]()
+
+    def touch() -> None:
+        barrier.wait()
+        try:
+            sys.modules["majordomo2"].keepalive()
+        except Exception as error:
+            errors.append(repr(error))
+
+    threads = [
+        threading.Thread(target=contextvars.copy_context().run, args=(touch,))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
+def logs_badly(what: str) -> str:
+    if what == "format":
+        logging.getLogger("majordomo2.tests").warning("%d", "x")
+    else:
+        logging.getLogger("majordomo2.tests").warning(
+            "x", extra={"o": threading.Lock()}
+        )
+    return what
+
+
+def array_of(size: int) -> NDArray[np.float64]:
+    return np.zeros(size)
+
+
+def can_be_changed(array: NDArray[np.float64]) -> tuple[bool, bool]:
+    return array.flags.writeable, array.flags.aligned
+
+
+def leaves_a_thread_that_stays() -> int:
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return os.getpid()

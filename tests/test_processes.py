@@ -739,6 +739,244 @@ def test_processes_that_can_not_be_started(monkeypatch: pytest.MonkeyPatch) -> N
     run_with(main)
 
 
+# What a review found
+
+
+def test_a_cancelled_process_is_never_used_again(tmp_path: Path) -> None:
+    """SPEC 4.8: not even if what it sent last can't be taken."""
+
+    async def main(jarvis: Majordomo) -> None:
+        await jarvis.run(actions.pid, **HERE)
+        channel = jarvis.add_task(actions.saves_what_is_only_here, tmp_path, **HERE)
+        while not (tmp_path / "saved").exists():
+            time.sleep(0.01)  # noqa: ASYNC251 - so that the state is still in the pipe
+            await trio.lowlevel.checkpoint()
+        channel.cancel()
+        assert (await channel.receive()).status in ("cancelled", "failure")
+        task = await jarvis.run(actions.pings_for, 0.2, **HERE)
+        assert (task.data, task.state) == ("fine", {})
+
+    run_with(main, max_workers=1)
+
+
+def test_a_flood_of_states_is_cut_off() -> None:
+    """SPEC 4.3: also where they come faster than an observer hears of them."""
+
+    class Listens(Observer):
+        heard = 0
+
+        def state_saved(self, _id: str, _state: object, /) -> None:
+            self.heard += 1
+            time.sleep(0.0001)
+
+    async def main() -> None:
+        observer = Listens()
+        with trio.fail_after(PATIENCE):
+            async with start_majordomo(observers=[observer]) as jarvis:
+                limited: TaskOptions = {**HERE, "attempt_timeout": 0.5}
+                task = await jarvis.run(actions.floods, **limited)
+        assert task.status == "timeout"
+        assert observer.heard > 0
+
+    trio.run(main)
+
+
+def test_a_long_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEC 9.3: what a process needs to know may be more than a pipe holds."""
+    monkeypatch.setattr(sys, "argv", ["program", *map(str, range(500_000))])
+
+    async def main(jarvis: Majordomo) -> None:
+        assert (await jarvis.run(actions.same, 1, **HERE)).data == 1
+
+    run_with(main)
+
+
+def test_the_package_in_a_worker(tmp_path: Path) -> None:
+    """SPEC 4.7: it is the package, by star and from many threads at once."""
+    (tmp_path / "star.py").write_text(
+        "from majordomo2 import *\ndef function():\n    keepalive()\n    return Task(1).data\n"
+    )
+    (tmp_path / "lazy.py").write_text(
+        "import sys\ndef function():\n    return 'trio' in sys.modules\n"
+    )
+    script = f"""
+        import sys, trio
+        from majordomo2 import start_majordomo
+        sys.path.insert(0, {str(tmp_path)!r})
+        import star, lazy
+
+        async def main():
+            for function in lazy.function, star.function:
+                async with start_majordomo() as jarvis:
+                    print(await jarvis.get_task_data(function, runner="process"))
+
+        if __name__ == "__main__":
+            trio.run(main)
+    """
+    done = run_script(tmp_path, script)
+    assert (done.stdout, done.returncode) == ("False\n1\n", 0), done.stderr
+
+
+def test_threads_that_touch_the_package_first() -> None:
+    """SPEC 4.7: none of them sees half of it."""
+
+    async def main(jarvis: Majordomo) -> None:
+        task = await jarvis.run(actions.is_touched_by_threads, **HERE)
+        assert task.result() == []
+
+    run_with(main)
+
+
+def test_no_process_retires_at_work() -> None:
+    """An `idle_timeout` of 0 ends those that are idle, and no others."""
+
+    async def main(jarvis: Majordomo) -> None:
+        channels = [jarvis.add_task(actions.pings_for, 0.3, **HERE) for _ in range(6)]
+        results = [await channel.receive() for channel in channels]
+        assert [task.data for task in results] == ["fine"] * 6
+
+    run_with(main, max_workers=2, processes=Processes(idle_timeout=0))
+
+
+def test_the_trio_run_is_held_up() -> None:
+    """SPEC 4.3: the pings that wait in the pipe meanwhile are signs of life."""
+
+    async def main(jarvis: Majordomo) -> None:
+        await jarvis.run(actions.pid, **HERE)
+        patient: TaskOptions = {**HERE, "keepalive": 0.5}
+        channel = jarvis.add_task(actions.pings_for, 2, **patient)
+        for _ in range(2):
+            await trio.sleep(0.2)
+            time.sleep(0.8)  # noqa: ASYNC251 - it is what holds it up
+        assert (await channel.receive()).data == "fine"
+        channel = jarvis.add_task(actions.pings_for, 0.2, **patient)
+        await trio.sleep(0.05)
+        time.sleep(1)  # noqa: ASYNC251 - and it ends meanwhile
+        assert (await channel.receive()).data == "fine"
+
+    run_with(main)
+
+
+def test_a_large_argument_is_no_silence() -> None:
+    """SPEC 4.3: the period runs from the moment that the action starts."""
+
+    async def main(jarvis: Majordomo) -> None:
+        patient: TaskOptions = {**HERE, "keepalive": 0.3}
+        for _ in range(2):
+            task = await jarvis.run(actions.same, actions.Slow(0.6), **patient)
+            assert task.data == 1
+
+    run_with(main)
+
+
+def test_exceptions_that_resist() -> None:
+    """SPEC 9.3: one that takes no assignment, one whose class is not here."""
+
+    async def main(jarvis: Majordomo) -> None:
+        frozen = (await jarvis.run(actions.raises_frozen, **HERE)).data
+        assert isinstance(frozen, actions.Frozen)
+        assert frozen.code == 3
+        missing = (await jarvis.run(actions.raises_what_is_only_here, **HERE)).data
+        assert isinstance(missing, TypeError)
+        assert "raises_what_is_only_here" in str(missing)
+        assert "the real reason" in str(missing.__cause__)
+
+    run_with(main)
+
+
+def test_a_script_without_a_guard_twice(tmp_path: Path) -> None:
+    """The same process says it to the second task as well."""
+    twice = UNGUARDED.replace(
+        "            task = await",
+        "            await jarvis.run(page, 'b', runner='process')\n            task = await",
+    )
+    done = run_script(tmp_path, twice, block="cloudpickle")
+    assert "if __name__ == '__main__':" in done.stdout
+
+
+@pytest.mark.parametrize("block", ["", "cloudpickle"])
+def test_the_main_module_of_a_package(tmp_path: Path, block: str) -> None:
+    """`python -m package`: nobody can import it again, so cloudpickle is asked."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__main__.py").write_text(textwrap.dedent(GUARDED))
+    (tmp_path / "hidden").mkdir()
+    if block:
+        (tmp_path / "hidden" / f"{block}.py").write_text("raise ImportError")
+    env = environment()
+    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "hidden"), env["PYTHONPATH"]])
+    done = subprocess.run(
+        [sys.executable, "-m", "package"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+        check=False,
+    )
+    expected = "install majordomo2[cloudpickle]" if block else "success True"
+    assert expected in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("what", ["format", "pickle"])
+def test_a_bad_log_record(what: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A record that can't be said or sent harms no task, as logging promises."""
+
+    async def main(jarvis: Majordomo) -> None:
+        assert (await jarvis.run(actions.logs_badly, what, **HERE)).data == what
+
+    run_with(main, processes=Processes(forward_logs=True))
+    assert "--- Logging error ---" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [10, 100_001])
+def test_arrays_are_as_good_as_new(size: int) -> None:
+    """Of any size, they can be changed and are aligned."""
+
+    async def main(jarvis: Majordomo) -> None:
+        given = np.zeros(size)
+        assert (await jarvis.run(actions.can_be_changed, given, **HERE)).data == (
+            True,
+            True,
+        )
+        made = await jarvis.get_task_data(actions.array_of, size, **HERE)
+        assert (made.flags.writeable, made.flags.aligned) == (True, True)
+
+    run_with(main)
+
+
+def test_a_retiring_process_has_its_place() -> None:
+    """SPEC 9.3: no more than `max_workers` at once, those included that still end."""
+
+    async def main(jarvis: Majordomo) -> None:
+        before = -1
+        for _ in range(3):
+            task = await jarvis.run(actions.leaves_a_thread_that_stays, **HERE)
+            assert not is_there(before)
+            before = task.result()
+
+    run_with(main, max_workers=1, processes=Processes(max_tasks_per_child=1))
+
+
+def test_no_pipe_is_lost_where_there_are_too_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that were made are closed when the next one can't be."""
+    made: list[int] = []
+    real = os.pipe
+
+    def few() -> tuple[int, int]:
+        if len(made) >= 4:
+            raise OSError(24, "Too many open files")
+        made.extend(real())
+        return made[-2], made[-1]
+
+    monkeypatch.setattr(os, "pipe", few)
+    with pytest.raises(OSError, match="Too many"):
+        _wire.pipes(3)
+    assert len(made) == 4
+    assert not any(map(is_open, made))
+
+
 # The wire
 
 

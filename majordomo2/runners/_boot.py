@@ -14,13 +14,21 @@ _PROGRAM = """
 import sys
 sys.path[:] = {path!r}
 from importlib.util import find_spec, module_from_spec
+from threading import RLock
 spec = find_spec("majordomo2")
 package = module_from_spec(spec)
+lock = RLock()
+loading = []
 def load(name):
-    if name.startswith("_"):
+    if name.startswith("_") and name != "__all__":
         raise AttributeError(name)
-    del package.__getattr__
-    spec.loader.exec_module(package)
+    with lock:
+        if loading:
+            raise AttributeError(name)
+        if "__getattr__" in vars(package):
+            loading.append(name)
+            spec.loader.exec_module(package)
+            del package.__getattr__
     return getattr(package, name)
 package.__getattr__ = load
 sys.modules["majordomo2"] = package

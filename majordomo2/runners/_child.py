@@ -28,10 +28,10 @@ from .._task import UNSAVED
 from . import _pickling, _wire
 from ._call import call
 
-# The action, its arguments, the task's id, the number of the attempt, the state in a tuple
-# if there is one, and whether the parent wants to hear when it starts.
+# The action, its arguments, the task's id, the number of the attempt, and the state in a
+# tuple if there is one.
 Call: TypeAlias = tuple[
-    Callable[..., object], tuple[object, ...], str, int, tuple[object, ...], bool
+    Callable[..., object], tuple[object, ...], str, int, tuple[object, ...]
 ]
 
 
@@ -85,9 +85,10 @@ class RemoteAttempt(BaseAttempt):
 
     __slots__ = ("_announced", "_replies", "action", "args")
 
-    def __init__(self, replies: Replies, given: Call) -> None:
-        self.action, self.args, id, number, state, self._announced = given
+    def __init__(self, replies: Replies, given: Call, *, announced: bool) -> None:
+        self.action, self.args, id, number, state = given
         super().__init__(id, number, state[0] if state else UNSAVED)
+        self._announced = announced
         self._replies = replies
 
     def start(self) -> None:
@@ -113,6 +114,7 @@ class Main:
 
     def __init__(self, preparation: Mapping[str, object]) -> None:
         self._rest = preparation
+        self._failed: RuntimeError | None = None
 
     def load(self) -> bool:
         """Import it, if that was not done; False: it was.
@@ -120,6 +122,8 @@ class Main:
         Raises:
             RuntimeError: It can't be imported.
         """
+        if self._failed is not None:
+            raise self._failed
         preparation = self._rest
         self._rest = dict[str, object]()
         if not preparation:
@@ -128,14 +132,16 @@ class Main:
         try:
             spawn.prepare(preparation)
         except BaseException as error:
-            if isinstance(error, RuntimeError) and str(error) == UNGUARDED:
-                raise
-            (main,) = preparation.values()
-            raise RuntimeError(
-                f"{main} can't be imported by a worker process, which needs a function "
-                f"of it: {error!r}: put what starts it under "
-                f"if __name__ == '__main__':"
-            ) from error
+            said = UNGUARDED
+            if not (isinstance(error, RuntimeError) and str(error) == UNGUARDED):
+                (main,) = preparation.values()
+                said = (
+                    f"{main} can't be imported by a worker process, which needs a "
+                    f"function of it: {error!r}: put what starts it under "
+                    f"if __name__ == '__main__':"
+                )
+            self._failed = RuntimeError(said)
+            raise self._failed from error
         finally:
             Main.importing = False
         return True
@@ -203,10 +209,13 @@ class _Child:
         try:
             given = self._load(message)
         except Exception as error:
-            nobody = RemoteAttempt(self._replies, (repr, (), "", 0, (), False))
+            nobody = RemoteAttempt(
+                self._replies, (repr, (), "", 0, ()), announced=False
+            )
             self._replies.end(_ended(final=_unloadable(error)), nobody)
             return
-        attempt = RemoteAttempt(self._replies, given)
+        announced = message.kind == _wire.ANNOUNCED_CALL
+        attempt = RemoteAttempt(self._replies, given, announced=announced)
         reply = contextvars.Context().run(self._run, attempt)
         _flush()
         self._replies.end(reply, attempt)
@@ -342,6 +351,12 @@ class _Forward(logging.Handler):
         self._replies = replies
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._send(record)
+        except Exception:
+            self.handleError(record)
+
+    def _send(self, record: logging.LogRecord) -> None:
         attempt = running.get()
         if isinstance(attempt, RemoteAttempt):
             said = self.format(record)  # with the traceback, which can't be sent

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from typing import Any, Protocol, TypeAlias, cast
 
 from .._remote import RemoteTraceback
@@ -33,25 +34,29 @@ def packed(kind: int, value: object, *, by_value: bool = False) -> _wire.Frame:
     Args:
         kind: Of the message.
         value: Any object.
-        by_value: Ask cloudpickle first: what `__main__` defines is not to be had by name.
+        by_value: What `__main__` defines is not to be had by name, so cloudpickle is
+            asked for it.
 
     Raises:
         Exception: Neither takes it.
     """
-    other = _cloudpickle() if by_value else None
     try:
-        return _packed(other or cast("_Dumps", pickle.dumps), kind, value)
+        pickled, buffers = _pickled(cast("_Dumps", pickle.dumps), value)
     except Exception:
-        other = None if other else _cloudpickle()
+        other = _cloudpickle()
         if other is None:
             raise
-        return _packed(other, kind, value)
-
-
-def _packed(dumps: _Dumps, kind: int, value: object) -> _wire.Frame:
-    buffers: list[pickle.PickleBuffer] = []
-    pickled = dumps(value, 5, buffer_callback=buffers.append)
+        pickled, buffers = _pickled(other, value)
+    else:
+        other = _cloudpickle() if by_value and b"__main__" in pickled else None
+        if other is not None:
+            pickled, buffers = _pickled(other, value)
     return _wire.frame(kind, pickled, buffers)
+
+
+def _pickled(dumps: _Dumps, value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    buffers: list[pickle.PickleBuffer] = []
+    return dumps(value, 5, buffer_callback=buffers.append), buffers
 
 
 def _cloudpickle() -> _Dumps | None:
@@ -64,8 +69,9 @@ def _cloudpickle() -> _Dumps | None:
 def main_is_importable() -> bool:
     """May another process import this one's `__main__`? Not that of a notebook."""
     main = sys.modules["__main__"]
-    if getattr(main, "__spec__", None) is not None:
-        return True
+    spec: ModuleSpec | None = getattr(main, "__spec__", None)
+    if spec is not None:  # of a package or a folder: nobody imports that twice
+        return spec.name.rpartition(".")[2] != "__main__"
     file: str | None = getattr(main, "__file__", None)
     return file is not None and os.path.exists(file)  # noqa: PTH110 - the module says a string
 

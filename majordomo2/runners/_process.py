@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import os
-import pickle
 import signal
 import subprocess
 import weakref
 from collections.abc import Callable
 from contextvars import Context
-from typing import NoReturn, cast
+from functools import partial
+from typing import NoReturn
 
 import trio
 from trio.lowlevel import (
@@ -22,17 +21,20 @@ from trio.lowlevel import (
     wait_writable,
 )
 
-from .._errors import Raised, WorkerDied
+from .. import _log as log
+from .._errors import WorkerDied
 from .._processes import Processes
 from .._runner import Attempt
 from .._task import NothingSaved
-from . import _boot, _child, _pickling, _wire
+from . import _boot, _child, _pickling, _reply, _wire
 
 # Seconds that a process has to start, and to import what a function needs. No attempt has
 # begun then, so nothing else would notice one that never gets so far.
 START = 60
-# Seconds that the end of a process is waited for, where it may be on its way already.
+# Seconds that a process has to end by itself, or to be gone after it was killed.
 GRACE = 1.0
+# Seconds after which one that has closed its pipe is no longer thought to be ending.
+DYING = 0.2
 
 
 class ProcessRunner:
@@ -68,6 +70,7 @@ class ProcessRunner:
             self._places.acquire_nowait()
         except trio.WouldBlock:
             await self._places.acquire()
+        process: _Process | None = None
         try:
             while True:
                 process = self._idle.pop() if self._idle else self._start()
@@ -78,14 +81,15 @@ class ProcessRunner:
                 finally:
                     self._keep_or_retire(process)
         finally:
-            self._places.release()
+            if process is None or not process.takes_place(self._places.release):
+                self._places.release()
 
-    def packed(self, attempt: Attempt, *, announced: bool) -> _wire.Frame:
+    def packed(self, attempt: Attempt) -> _wire.Frame:
         """The message of a call; what can't be pickled is its final failure."""
         saved = attempt.state
         state = () if isinstance(saved, NothingSaved) else (saved,)
         action, args = attempt.action, attempt.args
-        call = action, args, attempt.id, attempt.number, state, announced
+        call = action, args, attempt.id, attempt.number, state
         try:
             return _pickling.packed(_wire.CALL, call, by_value=self.by_value)
         except Exception as error:
@@ -136,9 +140,11 @@ class _Process:
         self.calls = 0
         self.idle_since = math.inf
         self._runner = runner
-        theirs_calls, self._calls = os.pipe()
-        replies, theirs_replies = os.pipe()
-        theirs_life, self._life = os.pipe()
+        (
+            (theirs_calls, self._calls),
+            (replies, theirs_replies),
+            (theirs_life, self._life),
+        ) = _wire.pipes(3)
         self._theirs: tuple[int, ...] = (theirs_calls, theirs_replies, theirs_life)
         self._inbox = _wire.Inbox(replies)
         self.pipes = {self._calls, replies, self._life}
@@ -155,6 +161,7 @@ class _Process:
         self._leave = trio.CancelScope()
         self._killed = False
         self._retired = False
+        self._release: Callable[[], object] | None = None  # of its place, at its end
         self._knows: object = None  # the action whose modules it has imported
         self._reply: _wire.Message | None = None
 
@@ -187,6 +194,8 @@ class _Process:
                 with trio.CancelScope(shield=True):
                     await self._process.wait()
             self._exited.set()
+            if self._release is not None:
+                self._release()
             if self.idle_since < math.inf or self._retired:
                 self.close()
             else:
@@ -202,12 +211,16 @@ class _Process:
                 with trio.move_on_after(GRACE):
                     await process.wait()
                 return
-            now = trio.current_time()
-            idle = min(self.idle_since, now) + self._runner.options.idle_timeout
-            if idle <= now:
+            if (
+                self.idle_since == math.inf
+            ):  # it is at work: `rest` sets a deadline again
+                self._leave = trio.CancelScope()
+                continue
+            idle = self.idle_since + self._runner.options.idle_timeout
+            self._leave = trio.CancelScope(deadline=idle)
+            if idle <= trio.current_time():
                 self._runner.forget(self)
                 self.retire()
-            self._leave = trio.CancelScope(deadline=idle)
 
     def rest(self) -> None:
         """It has nothing to do for now."""
@@ -222,6 +235,13 @@ class _Process:
         self._leave.cancel()
         if self._exited.is_set():
             self.close()
+
+    def takes_place(self, release: Callable[[], object]) -> bool:
+        """Does it still end? Then it gives the place back when it has."""
+        if not self._retired or self._exited.is_set():
+            return False
+        self._release = release
+        return True
 
     def kill(self) -> None:
         """Kill it and the children that it has."""
@@ -271,10 +291,12 @@ class _Process:
         self.idle_since = math.inf
         self.calls += 1
         self._reply = None
-        announced = self._knows is not attempt.action
-        message = self._runner.packed(attempt, announced=announced)
+        message = self._runner.packed(attempt)
+        attempt.listen(partial(self._look, attempt))
         try:
-            if announced:
+            # It says when it has loaded what it needs. What it knows is loaded in no time.
+            if self._knows is not attempt.action or message.is_large:
+                message.ask_for_start()
                 await self._begin(attempt, message)
             else:
                 await self._send(message)
@@ -282,15 +304,15 @@ class _Process:
             while self._reply is None:
                 await self._hear(attempt)
         except trio.Cancelled:
+            # First of all it writes no more, which it might do faster than we read.
+            await self._end()
             self._drain(attempt)
             if not self._has_ended():
-                await self._end()
-                self._drain(attempt)  # what it saved until then
                 raise
         except BaseException:
             await self._end()
             raise
-        return _result(attempt, self._taken())
+        return _reply.result(attempt, self._taken())
 
     def _has_ended(self) -> bool:
         """An action whose end is in the pipe has returned, cancelled or not."""
@@ -349,23 +371,36 @@ class _Process:
                 self._take(attempt, message)
 
     def _drain(self, attempt: Attempt) -> None:
-        """Take what is in the pipe."""
-        with contextlib.suppress(BlockingIOError):
-            while (messages := self._inbox.read()) is not None:
-                for message in messages:
+        """Take what is in the pipe, such as the last states of one that was killed."""
+        try:
+            for _ in range(_wire.READS):
+                messages = self._inbox.read()
+                for message in messages or ():
                     self._take(attempt, message)
+                if messages is None:
+                    return
+        except BlockingIOError:
+            pass
+        except Exception as error:
+            log.masked(attempt.id, "what its process sent last was lost", error)
+
+    def _look(self, attempt: Attempt) -> None:
+        """It seems to be silent; but the Trio run may have been held up, and not it."""
+        self._drain(attempt)
+        if self._reply is not None:
+            notify_closing(self._inbox.pipe)  # nothing is left for its call to wait for
 
     def _take(self, attempt: Attempt, message: _wire.Message) -> None:
         match message.kind:
             case _wire.PING:
                 attempt.keepalive()
             case _wire.STATE:
-                attempt.update_data(_loaded(message, "the state"))
+                attempt.update_data(_reply.loaded(message, "the state"))
             case _wire.STARTED:
                 self._started = True
                 attempt.start()
             case _wire.LOGGED:
-                _log(message)
+                _reply.log_record(message)
             case _wire.GARBAGE:
                 raise WorkerDied(
                     f"the worker process was killed: it wrote into its pipe "
@@ -375,7 +410,7 @@ class _Process:
                 self._reply = message
 
     async def _has_died(self) -> NoReturn:
-        with trio.CancelScope(shield=True), trio.move_on_after(GRACE):
+        with trio.CancelScope(shield=True), trio.move_on_after(DYING):
             await self._exited.wait()
         if self.calls > 1 and _wire.unread(self._calls):
             raise Unused  # it was dying when it was given the call
@@ -398,56 +433,6 @@ class _Process:
 
 class Unused(Exception):
     """A process had died before it was given a call."""
-
-
-def _result(attempt: Attempt, reply: _wire.Message) -> object:
-    """What the attempt returns, or raises.
-
-    Raises:
-        BaseException: What its action raised.
-    """
-    if reply.kind == _wire.RETURNED:
-        try:
-            return _loaded(reply, f"what {attempt.action!r} returned")
-        except TypeError as error:
-            return attempt.failure(error)
-    declared, raised, final = cast("_child.Ending", reply.load())
-    if final is not None:
-        return attempt.failure(final)
-    if declared is not None:
-        status, pickled = declared
-        declare = attempt.success if status == "success" else attempt.failure
-        if raised is None:
-            declare(pickle.loads(pickled))  # noqa: S301 - from our own process
-        with contextlib.suppress(BaseException):
-            declare(pickle.loads(pickled))  # noqa: S301 - from our own process
-    assert raised is not None
-    told = cast("BaseException", pickle.loads(raised[0]))  # noqa: S301 - as above
-    told.__cause__ = raised[1]
-    if isinstance(told, StopIteration):  # no coroutine can raise it
-        raise Raised(told) from None
-    raise told
-
-
-def _loaded(message: _wire.Message, what: str) -> object:
-    """The object in it.
-
-    Raises:
-        TypeError: Its classes don't make it here.
-    """
-    try:
-        return message.load()
-    except Exception as error:
-        raise TypeError(
-            f"{what} came from a worker process and can't be unpickled here: {error!r}"
-        ) from error
-
-
-def _log(message: _wire.Message) -> None:
-    record = logging.makeLogRecord(cast("dict[str, object]", message.load()))
-    logger = logging.getLogger(record.name)
-    if logger.isEnabledFor(record.levelno):
-        logger.handle(record)
 
 
 def _name_of(number: int) -> str:

@@ -15,6 +15,7 @@ import re
 import struct
 import termios
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple, TypeAlias
 
 PING: Final = 0
@@ -24,14 +25,17 @@ STATE: Final = 3
 RETURNED: Final = 4
 ENDED: Final = 5  # in any other way than by returning
 LOGGED: Final = 6
-GARBAGE: Final = 7  # is not sent: what somebody else has written into the pipe
+ANNOUNCED_CALL: Final = 7  # a call whose start is to be told
+GARBAGE: Final = 8  # is not sent: what somebody else has written into the pipe
 
 ONE_PING = bytes([PING])
 _PINGS = re.compile(ONE_PING + b"+")
 _HEADER = struct.Struct("<BIQ")  # kind, number of buffers, bytes that follow
 _LENGTH = struct.Struct("<Q")
 CHUNK = 65_536  # bytes read at once, and what a pipe holds unless it is enlarged
+READS = 64  # as many empty a pipe that nobody writes to any more
 _ENLARGED = 1 << 20  # bytes; what Linux allows to anybody
+_ALIGNMENT = 16  # bytes, of what a bytearray holds and any array needs
 _AT_ONCE = 512  # parts written at once; a system allows 1024
 
 Part: TypeAlias = bytes | memoryview
@@ -53,27 +57,37 @@ class Message(NamedTuple):
         if not self.buffers:
             return pickle.loads(self.body)  # noqa: S301 - from our own process
         view = memoryview(self.body)
-        at = self.buffers * _LENGTH.size
-        lengths = [length for (length,) in _LENGTH.iter_unpack(view[:at])]
-        end = len(view)
+        at = (self.buffers + 1) * _LENGTH.size
         parts: list[memoryview] = []
-        for length in reversed(lengths):
-            parts.append(view[end - length : end])
-            end -= length
-        return pickle.loads(view[at:end], buffers=reversed(parts))  # noqa: S301 - as above
+        for (length,) in _LENGTH.iter_unpack(view[:at]):
+            parts.append(view[at : at + length])
+            at += length + _padding(at + length)
+        return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - as above
 
 
 def frame(kind: int, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Frame:
     """A message, to be written."""
     if not buffers and len(pickled) <= CHUNK:  # nearly all are so
         return Frame([_HEADER.pack(kind, 0, len(pickled)) + pickled])
-    raw = [buffer.raw() for buffer in buffers]
-    lengths = b"".join(_LENGTH.pack(view.nbytes) for view in raw)
-    size = len(lengths) + len(pickled) + sum(view.nbytes for view in raw)
-    header = _HEADER.pack(kind, len(raw), size) + lengths
+    if not buffers:
+        return Frame([_HEADER.pack(kind, 0, len(pickled)), pickled])
+    raw: list[Part] = [pickled, *(buffer.raw() for buffer in buffers)]
+    lengths = b"".join(_LENGTH.pack(len(part)) for part in raw)
+    size = len(lengths)
+    parts: list[Part] = []
+    for part in raw:  # each where an array of numbers may begin
+        padding = _padding(size + len(part))
+        parts += [part, bytes(padding)] if padding else [part]
+        size += len(part) + padding
+    header = _HEADER.pack(kind, len(buffers), size) + lengths
     if size <= CHUNK:
-        return Frame([b"".join([header, pickled, *raw])])
-    return Frame([header, pickled, *raw])
+        return Frame([b"".join([header, *parts])])
+    return Frame([header, *parts])
+
+
+def _padding(size: int) -> int:
+    """Bytes from there to the next multiple of the alignment."""
+    return -size % _ALIGNMENT
 
 
 class Frame:
@@ -81,6 +95,16 @@ class Frame:
 
     def __init__(self, parts: list[Part]) -> None:
         self._parts = parts
+        self._next = 0  # the first that is not wholly written
+
+    @property
+    def is_large(self) -> bool:
+        """Does it take a noticeable time to send, and to unpickle?"""
+        return len(self._parts) > 1
+
+    def ask_for_start(self) -> None:
+        """Make a call one whose start the worker is to tell."""
+        self._parts[0] = bytes([ANNOUNCED_CALL]) + bytes(self._parts[0][1:])
 
     def write(self, pipe: int) -> bool:
         """Write what the pipe takes; True: that was all.
@@ -90,16 +114,34 @@ class Frame:
             BrokenPipeError: Nobody reads it any more.
         """
         parts = self._parts
-        if len(parts) > 1:
-            enlarge(pipe)
-            written = os.writev(pipe, parts[:_AT_ONCE])
-        else:
+        if len(parts) == 1:
             written = os.write(pipe, parts[0])
-        while parts and written >= len(parts[0]):
-            written -= len(parts.pop(0))
-        if parts and written:
-            parts[0] = memoryview(parts[0])[written:]
-        return not parts
+        else:
+            if not self._next:
+                enlarge(pipe)
+            written = os.writev(pipe, parts[self._next : self._next + _AT_ONCE])
+        while self._next < len(parts) and written >= len(parts[self._next]):
+            written -= len(parts[self._next])
+            self._next += 1
+        if written:
+            parts[self._next] = memoryview(parts[self._next])[written:]
+        return self._next == len(parts)
+
+
+def pipes(number: int) -> list[tuple[int, int]]:
+    """So many, or none.
+
+    Raises:
+        OSError: There may be no more.
+    """
+    made: list[tuple[int, int]] = []
+    try:
+        made.extend(os.pipe() for _ in range(number))
+    except OSError:
+        for end in chain.from_iterable(made):
+            os.close(end)
+        raise
+    return made
 
 
 def enlarge(pipe: int) -> None:
@@ -168,7 +210,11 @@ class Inbox:
                     self._await(Message(kind, buffers, bytearray(size)), data[body:])
                     at = end
                 break
-            messages.append(Message(kind, buffers, data[body : body + size]))
+            content = data[body : body + size]
+            # What has buffers is to be changed where it arrives, as if it had been made.
+            messages.append(
+                Message(kind, buffers, bytearray(content) if buffers else content)
+            )
             at = body + size
         self._rest = data[at:]
         return messages
