@@ -903,10 +903,10 @@ def test_the_main_module_of_a_package(tmp_path: Path, block: str) -> None:
     if block:
         (tmp_path / "hidden" / f"{block}.py").write_text("raise ImportError")
     env = environment()
-    env["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "hidden"), env["PYTHONPATH"]])
+    folders = str(tmp_path / "hidden"), str(tmp_path), env["PYTHONPATH"]
+    env["PYTHONPATH"] = os.pathsep.join(folders)
     done = subprocess.run(
         [sys.executable, "-m", "package"],
-        cwd=tmp_path,
         env=env,
         capture_output=True,
         text=True,
