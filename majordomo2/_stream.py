@@ -15,7 +15,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TypeAlias, cast
+from typing import NoReturn, TypeAlias, cast
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
@@ -328,6 +328,12 @@ class Mapping(AbstractAsyncContextManager[Stream, None]):
     ) -> None:
         self._make = make
         self._check_open = check_open
+
+    def __aiter__(self) -> NoReturn:
+        raise TypeError(
+            "map() is a block: write async with jarvis.map(...) as results: async for "
+            "task in results: ..."
+        )
 
     async def __aenter__(self) -> Stream:
         if hasattr(self, "_stream"):

@@ -1470,3 +1470,14 @@ def test_room_for_any_number_starves_nobody(ordered: bool) -> None:
         assert seen == sorted(seen) or not ordered
 
     run_with(main)
+
+
+def test_without_its_block() -> None:
+    """SPEC 2.9: who forgets `async with` is told so."""
+
+    async def main(jarvis: Majordomo) -> None:
+        with pytest.raises(TypeError, match=r"write async with jarvis\.map"):
+            async for _ in untyped(jarvis.map(double, [1])):
+                pass
+
+    run_with(main)
