@@ -93,7 +93,7 @@ class RemoteAttempt(BaseAttempt):
 
     def start(self) -> None:
         if self._announced:
-            self._replies.write(_wire.frame(_wire.STARTED, b"", ()), self)
+            self._replies.write(_wire.frame(_wire.STARTED, []), self)
 
     def keepalive(self) -> None:
         self._replies.ping(self)
@@ -310,7 +310,7 @@ def _ended(
 ) -> _wire.Frame:
     ending: Ending = declared, raised, final
     pickled = pickle.dumps(ending)
-    return _wire.frame(_wire.ENDED, pickled, ())
+    return _wire.frame(_wire.ENDED, [pickled])
 
 
 def _unloadable(error: Exception) -> Exception:
@@ -362,7 +362,7 @@ class _Forward(logging.Handler):
             said = self.format(record)  # with the traceback, which can't be sent
             done = {"msg": said, "args": None, "exc_info": None, "exc_text": None}
             fields = vars(record) | done | {"stack_info": None, "task_id": attempt.id}
-            message = _wire.frame(_wire.LOGGED, pickle.dumps(fields), ())
+            message = _wire.frame(_wire.LOGGED, [pickle.dumps(fields)])
             with contextlib.suppress(BaseException):  # its end is no time to log
                 self._replies.write(message, attempt)
 

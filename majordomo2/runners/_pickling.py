@@ -40,23 +40,36 @@ def packed(kind: int, value: object, *, by_value: bool = False) -> _wire.Frame:
     Raises:
         Exception: Neither takes it.
     """
+    sink = _Sink()
+    buffers: list[pickle.PickleBuffer] = []
     try:
-        pickled, buffers = _pickled(cast("_Dumps", pickle.dumps), value)
+        pickle.Pickler(sink, 5, buffer_callback=buffers.append).dump(value)
     except Exception:
         other = _cloudpickle()
         if other is None:
             raise
-        pickled, buffers = _pickled(other, value)
-    else:
-        other = _cloudpickle() if by_value and b"__main__" in pickled else None
+        return _by_value(other, kind, value)
+    if by_value and any(b"__main__" in bytes(part) for part in sink.parts):
+        other = _cloudpickle()
         if other is not None:
-            pickled, buffers = _pickled(other, value)
-    return _wire.frame(kind, pickled, buffers)
+            return _by_value(other, kind, value)
+    return _wire.frame(kind, sink.parts, buffers)
 
 
-def _pickled(dumps: _Dumps, value: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
+def _by_value(dumps: _Dumps, kind: int, value: object) -> _wire.Frame:
     buffers: list[pickle.PickleBuffer] = []
-    return dumps(value, 5, buffer_callback=buffers.append), buffers
+    pickled = dumps(value, 5, buffer_callback=buffers.append)
+    return _wire.frame(kind, [pickled], buffers)
+
+
+class _Sink:
+    """A file for pickle, which gives large bytes to it as they are, without a copy."""
+
+    __slots__ = ("parts", "write")
+
+    def __init__(self) -> None:
+        self.parts: list[_wire.Part] = []
+        self.write = self.parts.append
 
 
 def _cloudpickle() -> _Dumps | None:

@@ -60,25 +60,30 @@ class Message(NamedTuple):
         at = (self.buffers + 1) * _LENGTH.size
         parts: list[memoryview] = []
         for (length,) in _LENGTH.iter_unpack(view[:at]):
+            at += _padding(at) if parts else 0
             parts.append(view[at : at + length])
-            at += length + _padding(at + length)
+            at += length
         return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - as above
 
 
-def frame(kind: int, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> Frame:
+def frame(
+    kind: int, pickled: Sequence[Part], buffers: Sequence[pickle.PickleBuffer] = ()
+) -> Frame:
     """A message, to be written."""
-    if not buffers and len(pickled) <= CHUNK:  # nearly all are so
-        return Frame([_HEADER.pack(kind, 0, len(pickled)) + pickled])
+    length = sum(map(len, pickled))
     if not buffers:
-        return Frame([_HEADER.pack(kind, 0, len(pickled)), pickled])
-    raw: list[Part] = [pickled, *(buffer.raw() for buffer in buffers)]
-    lengths = b"".join(_LENGTH.pack(len(part)) for part in raw)
-    size = len(lengths)
-    parts: list[Part] = []
+        header = _HEADER.pack(kind, 0, length)
+        if length <= CHUNK:  # nearly all are so
+            return Frame([b"".join([header, *pickled])])
+        return Frame([header, *pickled])
+    raw = [buffer.raw() for buffer in buffers]
+    lengths = b"".join(map(_LENGTH.pack, [length, *map(len, raw)]))
+    size = len(lengths) + length
+    parts = list(pickled)
     for part in raw:  # each where an array of numbers may begin
-        padding = _padding(size + len(part))
-        parts += [part, bytes(padding)] if padding else [part]
-        size += len(part) + padding
+        padding = _padding(size)
+        parts += [bytes(padding), part] if padding else [part]
+        size += padding + len(part)
     header = _HEADER.pack(kind, len(buffers), size) + lengths
     if size <= CHUNK:
         return Frame([b"".join([header, *parts])])
