@@ -50,16 +50,13 @@ class Admission(Carrier):
         return -math.inf
 
     def pop(self) -> Entry | None:
-        while self._priorities:
-            line = self._lines[-self._priorities[0]]
-            while line:
-                entry = line.popleft()
-                if entry.carrier is self:
-                    self.queued -= 1
-                    entry.carrier = None
-                    return entry
-            del self._lines[-heappop(self._priorities)]
-        return None
+        line = self._lines.get(self.top())
+        if line is None:
+            return None
+        entry = line.popleft()
+        self.queued -= 1
+        entry.carrier = None
+        return entry
 
     def cut_off(self, entry: Entry, reason: Reason) -> None:
         """It ends where it stands, without a slot."""

@@ -14,12 +14,7 @@ from functools import partial
 from typing import NoReturn
 
 import trio
-from trio.lowlevel import (
-    checkpoint_if_cancelled,
-    notify_closing,
-    wait_readable,
-    wait_writable,
-)
+from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from .. import _log as log
 from .._errors import WorkerDied
@@ -27,6 +22,7 @@ from .._processes import Processes
 from .._runner import Attempt
 from .._task import NothingSaved
 from . import _boot, _child, _pickling, _reply, _wire
+from ._places import take_place
 
 # Seconds that a process has to start, and to import what a function needs. No attempt has
 # begun then, so nothing else would notice one that never gets so far.
@@ -65,11 +61,7 @@ class ProcessRunner:
         self._checked = action
 
     async def run(self, attempt: Attempt, /) -> object:
-        await checkpoint_if_cancelled()
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            await self._places.acquire()
+        await take_place(self._places)
         process: _Process | None = None
         try:
             while True:
@@ -211,9 +203,7 @@ class _Process:
                 with trio.move_on_after(GRACE):
                     await process.wait()
                 return
-            if (
-                self.idle_since == math.inf
-            ):  # it is at work: `rest` sets a deadline again
+            if self.idle_since == math.inf:  # at work: `rest` sets a deadline again
                 self._leave = trio.CancelScope()
                 continue
             idle = self.idle_since + self._runner.options.idle_timeout
@@ -359,9 +349,7 @@ class _Process:
             messages = self._inbox.read()
         except BlockingIOError:
             return
-        except (
-            trio.ClosedResourceError
-        ):  # it has exited: somebody else may hold the pipe
+        except trio.ClosedResourceError:  # it has exited; another may hold the pipe
             self._drain(attempt)
             messages = list[_wire.Message]() if self._reply else None
         if messages is None:

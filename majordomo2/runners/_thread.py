@@ -13,7 +13,6 @@ import trio
 from trio.lowlevel import (
     Abort,
     RaiseCancelT,
-    checkpoint_if_cancelled,
     current_task,
     current_trio_token,
     reschedule,
@@ -25,6 +24,7 @@ from .._checks import plain
 from .._errors import AttemptOver
 from .._runner import Attempt
 from ._call import call
+from ._places import take_place
 
 
 class ThreadRunner:
@@ -48,11 +48,7 @@ class ThreadRunner:
         plain("thread", action)
 
     async def run(self, attempt: Attempt, /) -> object:
-        await checkpoint_if_cancelled()
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            await self._places.acquire()
+        await take_place(self._places)
         try:
             return await self._in_thread(attempt)
         finally:
