@@ -3,10 +3,11 @@
 The layout, from the bottom; imports go one way:
 
     values      _errors _task _checks _pipeline _policy _runner _options _job _log _events
-                _statistics _processes _remote
+                _statistics _processes _remote _journal _codec
     mechanisms  _attempt _outcome _signals _channel _circle _watchdog _tidying
-                runners/
-    engine      _admission _waiting _worker _pool _parallel _instance _stream _majordomo
+                runners/ journals/
+    engine      _admission _waiting _worker _pool _parallel _recorder _recording
+                _selection _instance _stream _majordomo
     face        __init__ abc
     edges       _cli __main__
 """
@@ -14,18 +15,23 @@ The layout, from the bottom; imports go one way:
 from ._channel import ResultChannel
 from ._errors import (
     AttemptOver,
+    JournalConflict,
+    JournalError,
     MajordomoStopped,
     NoCurrentTask,
     PipelineOrderError,
     WorkerDied,
 )
 from ._job import Job, flatten_nested_tasks, job
+from ._journal import Journaling
 from ._majordomo import Majordomo, start_majordomo, task_return_value
 from ._options import TaskOptions
 from ._policy import Backoff
 from ._processes import Processes
 from ._signals import (
     TaskState,
+    checkpoint,
+    checkpoint_sync,
     current_task,
     current_task_data,
     failure,
@@ -56,6 +62,9 @@ __all__ = [
     "AttemptOver",
     "Backoff",
     "Job",
+    "JournalConflict",
+    "JournalError",
+    "Journaling",
     "Majordomo",
     "MajordomoStopped",
     "NoCurrentTask",
@@ -73,6 +82,8 @@ __all__ = [
     "TaskStatus",
     "TaskTimedOut",
     "WorkerDied",
+    "checkpoint",
+    "checkpoint_sync",
     "current_task",
     "current_task_data",
     "failure",

@@ -7,12 +7,19 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeAlias
 
 from ._errors import AttemptOver
-from ._task import UNSAVED, as_state
+from ._task import UNSAVED, Saved, as_state
 
 if TYPE_CHECKING:
     from ._channel import Entry
+    from ._codec import Codec
 
 Declared: TypeAlias = Literal["success", "failure"]
+
+
+BLOCKING = (
+    "checkpoint_sync() would block the Trio run: write await checkpoint(...), or give the "
+    "function another runner"
+)
 
 
 class TaskEnded(BaseException):
@@ -44,12 +51,14 @@ class BaseAttempt:
 
     Attributes:
         saved: What `update_data` saved last.
+        codec: How its states are encoded for a journal; None without one.
         declared: What `success` or `failure` was given.
         over: The engine has done with it.
         closed: It is over, or has declared its end: a further signal raises.
     """
 
     __slots__ = ("closed", "declared", "id", "number", "over", "saved")
+    codec: Codec | None = None
 
     def __init__(self, id: str, number: int, saved: object) -> None:
         self.id = id
@@ -67,6 +76,12 @@ class BaseAttempt:
         raise NotImplementedError
 
     def update_data(self, data: object, /) -> None:
+        raise NotImplementedError
+
+    async def checkpoint(self, data: object, /) -> None:
+        raise NotImplementedError
+
+    def checkpoint_sync(self, data: object, /) -> None:
         raise NotImplementedError
 
     def success(self, data: object = UNSAVED, /) -> NoReturn:
@@ -172,8 +187,66 @@ class LiveAttempt(BaseAttempt):
         if self.closed:
             self.refuse()
 
+    async def checkpoint(self, data: object, /) -> None:
+        import trio  # noqa: PLC0415 - a worker process has this module, and no Trio
 
-class ObservedAttempt(LiveAttempt):
+        self.home.check_unjournaled(self.id)
+        self.update_data(data)
+        await trio.lowlevel.checkpoint()
+
+    def checkpoint_sync(self, data: object, /) -> None:
+        self.home.check_unjournaled(self.id)
+        self.update_data(data)
+
+
+class JournaledAttempt(LiveAttempt):
+    """One whose states go to a journal.
+
+    Attributes:
+        final: What it had saved when it was over; a leftover of it may save more.
+        recording: What the journal is told of the task.
+    """
+
+    __slots__ = ("_codec", "_what", "codec", "final", "recording")
+
+    def __init__(self, entry: Entry, lender: Lender, now: Callable[[], float]) -> None:
+        super().__init__(entry, lender, now)
+        assert entry.recording is not None
+        self.recording = entry.recording
+        self.codec = self._codec = entry.recording.codec
+        self.final = self.saved
+        self._what = f"the state of {self.id}"
+        self.recording.attempt = self
+
+    def keepalive(self) -> None:
+        super().keepalive()
+        self.recording.heard(self.pinged)
+
+    def update_data(self, data: object, /) -> None:
+        encoded = self._codec.encode(data, self._what)
+        if self.over:
+            self.refuse()
+        self.saved = Saved(data, encoded)
+        self.pinged = self._now()
+        if self.closed:
+            self.refuse()
+        self.recording.changed()
+
+    async def checkpoint(self, data: object, /) -> None:
+        self.update_data(data)
+        await self.recording.until_durable()
+
+    def checkpoint_sync(self, data: object, /) -> None:
+        self.update_data(data)
+        self.recording.wait_until_durable()
+
+    def end(self) -> object:
+        self.final = self.saved
+        self.over = self.closed = True
+        return self.final
+
+
+class Observed(LiveAttempt):
     """One whose signals are told to observers."""
 
     __slots__ = ()
@@ -185,3 +258,22 @@ class ObservedAttempt(LiveAttempt):
     def update_data(self, data: object, /) -> None:
         super().update_data(data)
         self.home.signalled("state_saved", self.id, data)
+
+
+class ObservedAttempt(Observed):
+    """Without a journal."""
+
+    __slots__ = ()
+
+
+class ObservedJournaledAttempt(Observed, JournaledAttempt):
+    """With both."""
+
+    __slots__ = ()
+
+
+def attempt_kind(*, observed: bool, journaled: bool) -> type[LiveAttempt]:
+    """Which of them it takes."""
+    if journaled:
+        return ObservedJournaledAttempt if observed else JournaledAttempt
+    return ObservedAttempt if observed else LiveAttempt

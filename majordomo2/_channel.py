@@ -10,13 +10,23 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar, cast, final
+from typing import (
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    cast,
+    final,
+)
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
 
 from . import _log as log
-from ._attempt import LiveAttempt
+from ._attempt import JournaledAttempt, LiveAttempt
+from ._codec import Codec
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
@@ -94,6 +104,38 @@ class Home(Protocol):
     def abandoned(self, id: str, /) -> None: ...
     def abandoned_ended(self) -> None: ...
     def signalled(self, event: str, /, *args: object) -> None: ...
+    def check_unjournaled(self, id: str, /) -> None: ...
+
+
+class Known(NamedTuple):
+    """What a journal had of a task.
+
+    Attributes:
+        attempts: Those that count.
+        saved: The state, or `UNSAVED`.
+        ending: The status and data that it is to end with at once, if it is.
+        recorded: Is this the end that is recorded already?
+    """
+
+    attempts: int = 0
+    saved: object = UNSAVED
+    ending: tuple[TaskStatus, object] | None = None
+    recorded: bool = False
+
+
+class Recorded(Protocol):
+    """What is recorded of a task in a journal."""
+
+    codec: Codec
+    attempt: JournaledAttempt | None
+
+    def look_up(self, resume: Callable[[Known], None], /) -> None: ...
+    async def start(self, number: int, /) -> None: ...
+    def heard(self, now: float, /) -> None: ...
+    def changed(self) -> None: ...
+    async def until_durable(self) -> None: ...
+    def wait_until_durable(self) -> None: ...
+    def end(self, status: TaskStatus, data: object, /) -> None: ...
 
 
 class Carrier:
@@ -135,6 +177,7 @@ class Entry(ResultChannel[object]):
         "name",
         "options",
         "parent",
+        "recording",
         "runner",
         "salvage",
         "stages",
@@ -162,6 +205,7 @@ class Entry(ResultChannel[object]):
         self.stages: tuple[Stage, ...] = ()
         self.salvage: tuple[Function, ...] = ()
         self.parent: Parent | None = None
+        self.recording: Recorded | None = None
         self.carrier: Carrier | None = None
         self.attempts = 0
         self.expires = math.inf
@@ -269,7 +313,14 @@ class Entry(ResultChannel[object]):
         return as_state(self.state)
 
     def finish(self, status: TaskStatus, data: object = UNSAVED) -> None:
-        """The task has ended: tell who waits, and let go of what it was made of.
+        """The task has ended; with a journal, that is first made durable there."""
+        if self.recording is None:
+            self.conclude(status, data)
+        else:
+            self.recording.end(status, data)
+
+    def conclude(self, status: TaskStatus, data: object = UNSAVED) -> None:
+        """Tell who waits for the end, and let go of what the task was made of.
 
         Args:
             status: What became of it.
@@ -290,7 +341,7 @@ class Entry(ResultChannel[object]):
         elif not self._waiters and status in ("failure", "timeout"):
             self._alarm = _Unreceived(self.ending)
         del self.action, self.args, self.context, self.runner
-        self.carrier = self.parent = self.clock = None
+        self.carrier = self.parent = self.clock = self.recording = None
         self.stages = self.salvage = ()
 
 

@@ -148,6 +148,28 @@ def name(parameter: str, value: object) -> str:
     return value
 
 
+def key(value: object) -> str | int:
+    """What names an item: a string that is not empty, or a whole number.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is empty.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            f"key must return a string or a whole number, not {value!r}: give str(...) "
+            f"of it"
+        )
+    if not value:
+        raise ValueError(
+            f"key must return a name that is not empty, not {value!r}: give one that "
+            f"tells the items apart"
+        )
+    return value
+
+
 def made_by(maker: type[T], given: tuple[object, ...], what: str, remedy: str) -> T:
     """The one argument of a handle, which only this library can make.
 

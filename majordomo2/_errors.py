@@ -39,6 +39,29 @@ class WorkerDied(Exception):
         self.signal: str | None = signal
 
 
+class JournalError(RuntimeError):
+    """A journal can't be used, or what it has of a task can't."""
+
+
+class JournalConflict(JournalError):
+    """A task of this id is in the journal, with another action or other arguments.
+
+    Attributes:
+        id: The task's name.
+        recorded: The call that the journal has.
+        given: The call that was added.
+    """
+
+    def __init__(self, id: str, recorded: str, given: str) -> None:
+        super().__init__(
+            f"{id!r} is another task in the journal: recorded is {recorded}, given was "
+            f"{given}: give it another id="
+        )
+        self.id: str = id
+        self.recorded: str = recorded
+        self.given: str = given
+
+
 class Raised(Exception):
     """A StopIteration on its way through coroutines, which would turn it into another."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextvars
 import math
-import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
@@ -19,24 +18,22 @@ from trio.lowlevel import enable_ki_protection
 
 from . import _checks, _log as log
 from ._attempt import LiveAttempt
-from ._channel import Entry
+from ._channel import Entry, Known
 from ._errors import MajordomoStopped
-from ._job import Job, Work, work_of
-from ._options import DEFAULTS, Options, check_runner, checked
+from ._job import Job, Work, check_alone, work_of
+from ._journal import Encoded
+from ._options import DEFAULTS, Options, checked
 from ._parallel import Parallel
 from ._pool import WorkerPool
 from ._processes import Processes
-from ._runner import Runner, RunnerName
+from ._recorder import Recorder
+from ._recording import NOTHING, Journaled, Recording
+from ._runner import Runner
+from ._selection import Runners
 from ._signals import running
 from ._statistics import ENDINGS, Statistics
 from ._task import FRESH, TaskStatus, fresh_id
 from ._waiting import TotalClock
-from .runners._async import AsyncRunner
-from .runners._inline import InlineRunner
-from .runners._thread import ThreadRunner
-
-# As many threads at once as Trio allows by default, where `max_workers` says nothing.
-THREADS = 40
 
 _numbers = count(1)
 
@@ -50,22 +47,15 @@ class Reader(Protocol):
 class Instance:
     """What a `Majordomo` stands for: who may add what, and what is left to do."""
 
-    def __init__(self, pool: WorkerPool, processes: Processes) -> None:
-        unlimited = math.isinf(pool.max_workers)
+    def __init__(
+        self, pool: WorkerPool, processes: Processes, recorder: Recorder | None
+    ) -> None:
         self.id = f"majordomo-{next(_numbers)}"
         self._pool = pool
-        # Where the workers are limited, so are the threads: one that waits for another
-        # task lends its slot, and must not keep a place.
-        self._threads = ThreadRunner(
-            THREADS if unlimited else sys.maxsize, pool.nursery
-        )
-        self._runners: dict[str, Runner] = {
-            "async": AsyncRunner(),
-            "inline": InlineRunner(),
-            "thread": self._threads,
-        }
-        self._processes = processes
-        self._closers = [self._threads.close]
+        self._runners = Runners(pool.max_workers, pool.nursery, processes)
+        self._recorder = recorder
+        if recorder is not None:
+            pool.nursery.start_soon(recorder.keep)
         self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
         self.abandoned_threads = 0
         self.streams: set[Reader] = set()
@@ -88,7 +78,7 @@ class Instance:
             await self._pool.watchdog.run()
         except trio.Cancelled:
             self._refuse("was cancelled from outside")
-            self._pool.stop()
+            self._cancel_all()
             raise
 
     def __str__(self) -> str:
@@ -100,7 +90,12 @@ class Instance:
         """Cancel all tasks, and take no more."""
         self.check_caller("stop")
         self._refuse("was stopped")
+        self._cancel_all()
+
+    def _cancel_all(self) -> None:
         self._pool.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
 
     async def drain(self, grace: float) -> None:
         """Take no more tasks, and wait for those there; stop after `grace` seconds."""
@@ -115,7 +110,7 @@ class Instance:
         with trio.move_on_after(grace):
             await self._until_quiet()
         if self._unfinished:
-            self._pool.stop()
+            self._cancel_all()
             await self._until_quiet()
 
     def _refuse(self, why: str) -> None:
@@ -193,18 +188,22 @@ class Instance:
                 action.close()
             raise self._refusal(method)
         if isinstance(action, Job):
-            _check_alone(method, args, options)
+            check_alone(method, args, options)
             return self._add_job(work_of(cast("Job[object]", action)))
         _checks.function("action", action, f"{method}({{}}, ...)")
         function = cast("Callable[..., object]", action)
         given = checked(method, options) if options else DEFAULTS
-        entry = self._entry(function, args, given, self._runner(function, given.runner))
+        runner = self._runners.of(function, given.runner)
+        entry = self._entry(function, args, given, runner, given.id)
         if not self._is_rejected(entry):
-            self._admit(entry)
+            self._enter(entry)
         return entry
 
     def adder(
-        self, action: object, options: dict[str, object]
+        self,
+        action: object,
+        options: dict[str, object],
+        key: Callable[[object], object] | None,
     ) -> Callable[[object], Entry]:
         """What adds a task for one item of a `map`; the options are checked once."""
         _checks.function("action", action, "map({}, source)")
@@ -212,41 +211,68 @@ class Instance:
         given = checked("map", options)
         if given.context is None:
             given = given.within(contextvars.copy_context())
-        runner = self._runner(function, given.runner)
+        runner = self._runners.of(function, given.runner)
         items = count()
+        if key is not None and given.id is None:
+            raise TypeError(
+                "key names the items under the name of the map, and there is none: give "
+                "id= too"
+            )
 
         def add(item: object) -> Entry:
-            named = given
-            if given.id is not None:
-                named = given.named(f"{given.id}/{next(items)}")
-            entry = self._entry(function, (item,), named, runner)
+            id = given.id
+            if id is not None:
+                id = f"{id}/{next(items) if key is None else _checks.key(key(item))}"
+            entry = self._entry(function, (item,), given, runner, id)
             if not self._is_rejected(entry):
-                self._admit(entry)
+                self._enter(entry)
             return entry
 
         return enable_ki_protection(add)
 
     def _add_job(self, work: Work) -> Entry:
-        runner = self._runner(work.action, work.options.runner)
-        entry = self._entry(work.action, work.args, work.options, runner)
+        runner = self._runners.of(work.action, work.options.runner)
+        entry = self._entry(
+            work.action, work.args, work.options, runner, work.options.id, work
+        )
         entry.stages, entry.salvage = work.stages, work.salvages
         if self._is_rejected(entry):
             return entry
         if not work.parallel:
-            self._admit(entry)
-            return entry
-        options = work.options.named(None)
-        parts = [self._entry(work.action, (arg,), options, runner) for arg in work.args]
+            self._enter(entry)
+        elif entry.recording is None:
+            self._fan_out(entry, work, runner, NOTHING)
+        else:
+            entry.recording.look_up(partial(self._fan_out, entry, work, runner))
+            self._tell_added(entry)
+        return entry
+
+    def _fan_out(self, entry: Entry, work: Work, runner: Runner, known: Known) -> None:
+        """Add the subtasks of a parallel task."""
+        journaled = entry.recording is not None
+        if known.ending is not None and known.ending[0] != "success":
+            entry.conclude(*known.ending)
+            return
+        parts = [
+            self._entry(
+                work.action,
+                (arg,),
+                work.options,
+                runner,
+                f"{entry.name}/{number}" if journaled else None,
+            )
+            for number, arg in enumerate(work.args)
+        ]
         for part in parts:
             part.expires = entry.expires  # one clock for all
-        Parallel(self._pool, entry, parts)
-        self._tell_added(entry)
+        Parallel(self._pool, entry, parts, known.ending)
+        if not journaled:
+            self._tell_added(entry)
         for part in parts:
             if self._stopped is None:
-                self._admit(part)
+                self._enter(part)
             else:  # by who heard of the parent
                 part.finish("cancelled")
-        return entry
 
     def _entry(
         self,
@@ -254,21 +280,49 @@ class Instance:
         args: tuple[object, ...],
         options: Options,
         runner: Runner,
+        id: str | None,
+        work: Work | None = None,
     ) -> Entry:
+        recorder = self._recorder
+        call: Encoded | None = None
+        if recorder is not None and id is not None:
+            call = recorder.codec.call(action, args)  # which may be refused
         context = options.context
         entry = Entry(
             self,
-            fresh_id() if options.id is None else options.id,
+            fresh_id() if id is None else id,
             action,
             args,
             options,
             runner,
             contextvars.copy_context() if context is None else context.copy(),
         )
+        if recorder is not None and call is not None:
+            entry.recording = Recording(recorder, entry, call, work)
         self._unfinished += 1
         if options.total_timeout != math.inf:
             self._start_clock(entry)
         return entry
+
+    def _enter(self, entry: Entry) -> None:
+        """Let it start, unless the journal says that it has ended."""
+        if entry.recording is None:
+            self._admit(entry)
+        else:
+            entry.runner = Journaled(entry.runner)
+            entry.recording.look_up(partial(self._resume, entry))
+            self._tell_added(entry)
+
+    def _resume(self, entry: Entry, known: Known) -> None:
+        """Start a task where the journal has left it."""
+        if known.ending is not None:
+            end = entry.conclude if known.recorded else entry.finish
+            end(*known.ending)
+        elif entry.attempts:
+            self._pool.restart(entry, 0)
+            self._pool.fill()
+        else:
+            self._pool.add(entry)
 
     def _admit(self, entry: Entry) -> None:
         if entry.options.total_timeout == 0:  # whatever Trio does first
@@ -293,37 +347,6 @@ class Instance:
         entry.expires = self._pool.now() + entry.options.total_timeout
         entry.clock = TotalClock(entry)
         self._pool.watchdog.watch(entry.clock, entry.expires)
-
-    def _runner(
-        self, action: Callable[..., object], wanted: RunnerName | Runner
-    ) -> Runner:
-        if wanted == "auto":
-            if _checks.is_async(action):
-                return self._runners["async"]
-            wanted = "thread"
-        check_runner(wanted, action)
-        if wanted == "process":
-            return self._process_runner(action)
-        return self._runners[wanted] if isinstance(wanted, str) else wanted
-
-    def _process_runner(self, action: Callable[..., object]) -> Runner:
-        if os.name != "posix":
-            raise ValueError(
-                "runner must not be 'process' on this system, which has no process "
-                "groups, nor pipes to wait for: give 'thread'"
-            )
-        # Imported when it is wanted: it brings multiprocessing along.
-        from .runners._process import ProcessRunner  # noqa: PLC0415
-
-        runner = self._runners.get("process")
-        if runner is None:
-            unlimited = math.isinf(self.max_workers)
-            places = _checks.cores() if unlimited else int(self.max_workers)
-            runner = ProcessRunner(places, self.nursery, self._processes)
-            self._runners["process"] = runner
-            self._closers.append(runner.close)
-        runner.check(action)
-        return runner
 
     def _is_rejected(self, entry: Entry) -> bool:
         if entry.options.id is None:
@@ -373,8 +396,7 @@ class Instance:
 
     def lent(self, runner: Runner, change: int) -> None:
         """An action waits for another task, or does so no longer."""
-        if runner is self._threads:
-            self._threads.lent(change)
+        self._runners.lent(runner, change)
 
     def abandoned(self, id: str) -> None:
         """A thread of a task goes on running."""
@@ -385,6 +407,18 @@ class Instance:
     def abandoned_ended(self) -> None:
         """It has ended."""
         self.abandoned_threads -= 1
+
+    def check_unjournaled(self, id: str) -> None:
+        """Refuse to wait for the journal for a task that is not in it.
+
+        Raises:
+            RuntimeError: There is a journal, and the task has no name in it.
+        """
+        if self._recorder is not None:
+            raise RuntimeError(
+                f"{id} is not in the journal, as it was given no name: give id=, or use "
+                f"update_data()"
+            )
 
     def signalled(self, event: str, *args: object) -> None:
         """An action gave a signal, maybe in a thread."""
@@ -425,13 +459,14 @@ class Instance:
         """Nothing is left to do: let go of what was kept for more."""
         self._refuse("has ended")
         self._pool.watchdog.stop()
-        for close in self._closers:
-            close()
+        self._runners.close()
+        if self._recorder is not None:
+            self._recorder.close()
 
     def finish(self) -> None:
         """The nursery has ended: nothing runs any more, and nothing may wait for it."""
         self.end()
-        self._pool.stop()
+        self._cancel_all()
 
     def raise_fatal(self) -> None:
         """Raise what actions let out that is no failure, such as KeyboardInterrupt."""
@@ -440,20 +475,6 @@ class Instance:
             raise errors[0]
         if errors:
             raise BaseExceptionGroup(f"actions of {self.id} let out", errors)
-
-
-def _check_alone(
-    method: str, args: tuple[object, ...], options: dict[str, object]
-) -> None:
-    if not args and not options:
-        return
-    given = ", ".join(
-        [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
-    )
-    raise TypeError(
-        f"{method}(job) takes nothing beside the job, not {given}: a job holds its "
-        f"arguments and options; give them to job()"
-    )
 
 
 def _misplaced(instance: Instance, method: str) -> RuntimeError:

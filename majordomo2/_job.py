@@ -242,6 +242,25 @@ def work_of(job: Job[object]) -> Work:
     return job._work  # pyright: ignore[reportPrivateUsage] - one slot, two readers
 
 
+def check_alone(
+    method: str, args: tuple[object, ...], options: dict[str, object]
+) -> None:
+    """A job is given alone.
+
+    Raises:
+        TypeError: Something is beside it.
+    """
+    if not args and not options:
+        return
+    given = ", ".join(
+        [*map(repr, args), *(f"{name}={value!r}" for name, value in options.items())]
+    )
+    raise TypeError(
+        f"{method}(job) takes nothing beside the job, not {given}: a job holds its "
+        f"arguments and options; give them to job()"
+    )
+
+
 # As it is, parallel, unwrap of a tuple, unwrap into *args, and both; each a pair, async
 # first. The second of a pair says `R | Awaitable[R]`: with a bare R, mypy takes an async
 # action with an Any in its signature for both, and answers Any.

@@ -21,16 +21,19 @@ from trio.lowlevel import enable_ki_protection
 
 from . import _checks
 from ._channel import Entry, ResultChannel
+from ._codec import codec_for
 from ._events import Events, Observer, check_observers
 from ._instance import Instance
 from ._job import Job
+from ._journal import Journal, Journaling, check_journal
 from ._options import DEFAULTS, TaskOptions
 from ._policy import Budget, check_limit
 from ._pool import WorkerPool
 from ._processes import Processes, check_processes
+from ._recorder import Recorder
 from ._runner import Runner
 from ._statistics import Statistics
-from ._stream import Mapping, Stream, check_source, default_room
+from ._stream import Mapping, Stream, check_key, check_source, default_room
 from ._task import TaskResult, fresh_id
 from .runners._inline import InlineRunner
 
@@ -167,6 +170,7 @@ class Majordomo:
         *,
         ordered: bool = ...,
         max_in_flight: float | None = ...,
+        key: Callable[[A], str | int] | None = ...,
         **options: Unpack[TaskOptions],
     ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[R]], None]: ...
     @overload
@@ -178,6 +182,7 @@ class Majordomo:
         *,
         ordered: bool = ...,
         max_in_flight: float | None = ...,
+        key: Callable[[A], str | int] | None = ...,
         **options: Unpack[TaskOptions],
     ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[R]], None]: ...
     def map(
@@ -188,6 +193,7 @@ class Majordomo:
         *,
         ordered: object = True,
         max_in_flight: object = None,
+        key: object = None,
         **options: object,
     ) -> AbstractAsyncContextManager[AsyncIterator[TaskResult[object]], None]:
         """Add a task for each item of a source, and go through the results.
@@ -209,7 +215,10 @@ class Majordomo:
             max_in_flight: How many tasks may be started whose result was not yet taken.
                 Default: 2 for each worker, or 100 if `max_workers` is unlimited: what
                 a worker works on, and what waits for it.
-            options: `TaskOptions`. With `id="x"` the tasks are "x/0", "x/1", …
+            key: What names an item: with `id="x"` the tasks are "x/" and `str(key(item))`.
+                Default: its index, "x/0", "x/1", …: with a journal, only for a source
+                that gives the same items in the same order each time.
+            options: `TaskOptions`.
 
         Raises:
             TypeError: Something is of the wrong type, or an option is unknown.
@@ -219,7 +228,7 @@ class Majordomo:
         """
         instance = self._instance
         instance.check_open("map")
-        add = instance.adder(action, options)
+        add = instance.adder(action, options, check_key(key))
         items = check_source(source)
         in_order = _checks.flag("ordered", ordered)
         room: float = default_room(instance.max_workers)
@@ -280,7 +289,9 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
         budget: Budget | None,
         events: Events | None,
         processes: Processes,
+        journal: tuple[Journal, Journaling] | None,
     ) -> None:
+        self._journal = journal
         self._max_workers = max_workers
         self._budget = budget
         self._events = events
@@ -301,12 +312,14 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
             )
         self._entered = True
         now = trio.lowlevel.current_clock().current_time
+        if self._journal is not None:
+            codec_for(pickled=self._journal[1].pickle)  # needs what may be missing
+            await trio.to_thread.run_sync(self._journal[0].open)
         self._nursery_block = trio.open_nursery()
         nursery = await self._nursery_block.__aenter__()
-        self._instance = Instance(
-            WorkerPool(nursery, self._max_workers, self._budget, self._events, now),
-            self._processes,
-        )
+        pool = WorkerPool(nursery, self._max_workers, self._budget, self._events, now)
+        recorder = None if self._journal is None else Recorder(*self._journal, pool)
+        self._instance = Instance(pool, self._processes, recorder)
         return Majordomo(self._instance)
 
     @enable_ki_protection
@@ -334,6 +347,9 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
             # Otherwise the cancellation of the body goes on, as it is.
         finally:
             self._instance.finish()
+            if self._journal is not None:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._journal[0].close)
         self._instance.raise_fatal()
 
 
@@ -349,6 +365,8 @@ def start_majordomo(
     restart_limit: tuple[int, float] | None = None,
     observers: Iterable[Observer] = (),
     processes: Processes | None = None,
+    journal: Journal | None = None,
+    journaling: Journaling | None = None,
 ) -> AbstractAsyncContextManager[Majordomo, None]:
     """Start an instance, for the length of an `async with` block.
 
@@ -366,17 +384,25 @@ def start_majordomo(
         observers: Who hears what happens, see `majordomo2.abc.Observer`.
         processes: When the worker processes of `runner="process"` end, and what they
             send. Default: `Processes()`.
+        journal: Where tasks that are given an `id=` are recorded, so that they go on
+            where they were when the process has died; such as
+            `majordomo2.journals.SQLiteJournal("work.db")`. Default: none.
+        journaling: How it is kept. Default: `Journaling()`.
 
     Raises:
         TypeError: A parameter is of the wrong type.
         ValueError: One is out of range.
         RuntimeError: The block is entered outside a Trio run.
+        JournalError: On entering the block: the journal can't be used. On leaving it: it
+            could not be written any more, so that all tasks were cancelled.
+        ModuleNotFoundError: On entering the block: a journal needs the extra `journal`.
     """
     return _Block(
         _checks.whole("max_workers", max_workers, least=1),
         check_limit(restart_limit),
         check_observers(observers),
         check_processes(processes),
+        check_journal(journal, journaling),
     )
 
 
@@ -423,4 +449,7 @@ class _Nowhere:
         """It has no thread."""
 
     def signalled(self, event: str, /, *args: object) -> None:
+        """It has no action."""
+
+    def check_unjournaled(self, id: str, /) -> None:
         """It has no action."""

@@ -11,9 +11,23 @@ from ._task import Task, TaskStatus
 
 
 class Parallel(Carrier):
-    """Waits for the subtasks of a parallel task and sums them up."""
+    """Waits for the subtasks of a parallel task and sums them up.
 
-    def __init__(self, pool: WorkerPool, parent: Entry, parts: list[Entry]) -> None:
+    Args:
+        pool: Of the instance.
+        parent: The parallel task.
+        parts: Its subtasks.
+        recorded: How it had ended, if a journal has that.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        parent: Entry,
+        parts: list[Entry],
+        recorded: tuple[TaskStatus, object] | None,
+    ) -> None:
+        self._recorded = recorded
         self._pool = pool
         self._parent = parent
         self._parts = parts
@@ -48,6 +62,9 @@ class Parallel(Carrier):
         if status not in ("success", "mixed"):
             parent.state = data
         label = parent.label
+        if parent.stages and self._recorded is not None and status == "success":
+            parent.conclude(*self._recorded)
+            return
         if status in ("success", "mixed") and parent.stages and self._is_over():
             parent.state = [task.data for task in subtasks]
             parent.home.expired(parent)

@@ -41,6 +41,20 @@ class Attempt(Protocol):
         ...
 
     @property
+    def saved(self) -> object:
+        """What `state` is taken from, for an attempt in another process. It pickles."""
+        ...
+
+    @property
+    def codec(self) -> object:
+        """How the journal encodes a state, if the task has one; else None. It pickles.
+
+        What can't be encoded is refused where `update_data` was called: a runner that
+        calls the function in another process gives this along.
+        """
+        ...
+
+    @property
     def over(self) -> bool:
         """Has the engine done with this attempt?"""
         ...
@@ -59,6 +73,10 @@ class Attempt(Protocol):
 
     def update_data(self, data: object, /) -> None:
         """A ping that saves the state."""
+        ...
+
+    async def checkpoint(self, data: object, /) -> None:
+        """A ping that saves the state, and returns when it is durable in the journal."""
         ...
 
     def listen(self, look: Callable[[], None], /) -> None:

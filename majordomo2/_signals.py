@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import iscoroutine
-from typing import Generic, Literal, NoReturn, cast, final
+from typing import Generic, Literal, NoReturn, cast, final, get_args
 
 from typing_extensions import TypeVar
 
 from ._attempt import BaseAttempt
 from ._checks import function, is_async
-from ._errors import NoCurrentTask
-from ._task import UNSAVED, NothingSaved, Task, check_task, make_task
+from ._codec import UNKNOWN, annotated, fitting
+from ._errors import JournalError, NoCurrentTask
+from ._task import UNSAVED, NothingSaved, Saved, Task, check_task, make_task
 
 T = TypeVar("T")
 
@@ -52,13 +53,48 @@ def update_data(data: object, /) -> None:
     """Save the state, from which the next attempt will start. Also a ping.
 
     Args:
-        data: Any value; it is kept as it is, not copied.
+        data: Any value; it is kept as it is, not copied. With a journal it is encoded at
+            once, and written soon after.
 
     Raises:
         NoCurrentTask: Called outside an action.
         AttemptOver: The attempt is over; nothing was saved.
+        TypeError: The state can't be recorded. The message says where in it.
     """
     current_attempt().update_data(data)
+
+
+async def checkpoint(data: object, /) -> None:
+    """`update_data`, and wait until the state is durable in the journal.
+
+    Then the next attempt starts from it or a later one, even in another process after a
+    SIGKILL. In an instance without a journal nothing outlives the process, and there is
+    nothing to wait for. A checkpoint of Trio too.
+
+    Args:
+        data: Any value that the journal can take: with JSON, what msgspec encodes.
+
+    Raises:
+        NoCurrentTask: Called outside an action.
+        AttemptOver: The attempt is over; nothing was saved.
+        TypeError: The state can't be recorded. The message says where in it.
+        RuntimeError: The instance has a journal, but the task no `id=` to be known by.
+        JournalError: The journal can't be written.
+    """
+    await current_attempt().checkpoint(data)
+
+
+def checkpoint_sync(data: object, /) -> None:
+    """The same for plain functions in threads and processes: blocks until it is durable.
+
+    Args:
+        data: As for `checkpoint`.
+
+    Raises:
+        RuntimeError: Also if it is called in the Trio run, which it would block.
+        Exception: As `checkpoint`.
+    """
+    current_attempt().checkpoint_sync(data)
 
 
 def success(data: object = UNSAVED, /) -> NoReturn:
@@ -117,34 +153,94 @@ def current_task_data() -> object:
 class TaskState(Generic[T]):
     """A typed key to the state of the running task.
 
+    A state that comes from a journal is decoded to `T`: what `TaskState[T](...)` says, or
+    the class that `initial` is, or what it is annotated to return, or else the type of
+    what it returns.
+
     Args:
         initial: Called without arguments for the state of a first attempt.
     """
 
-    __slots__ = ("_initial",)
+    __slots__ = ("__orig_class__", "_checked", "_initial")
 
     def __init__(self, initial: Callable[[], T], /) -> None:
         _check_initial(initial)
         self._initial = initial
+        self._checked: type | None = None
 
     def get(self) -> T:
         """The state; on a first attempt, before anything was saved, `initial()`.
+
+        A state in the journal that is no longer a `T` is the task's final failure, with
+        a `JournalError` that says where; see `Journaling(afresh=True)`.
 
         Raises:
             NoCurrentTask: Called outside an action.
             AttemptOver: The attempt is over.
         """
-        state = current_task().data
-        return self._initial() if isinstance(state, NothingSaved) else cast("T", state)
+        attempt = current_attempt()
+        if attempt.over:
+            attempt.refuse()
+        saved = attempt.saved
+        if saved is UNSAVED:
+            return self._initial()
+        if isinstance(saved, Saved):
+            if saved.typed is not None:
+                return self._recalled(attempt, saved, saved.typed)
+            saved = saved.data
+        return cast("T", saved)
+
+    def _recalled(
+        self, attempt: BaseAttempt, saved: Saved, typed: Callable[[object], object]
+    ) -> T:
+        try:
+            data = cast("T", typed(self._kind()))
+        except JournalError as error:
+            if saved.afresh:
+                return self._initial()
+            attempt.failure(error)
+        if attempt.saved is saved:  # the same object from now on, as one that was saved
+            attempt.saved = Saved(data, saved.encoded)
+        return data
+
+    def _kind(self) -> object:
+        declared = getattr(self, "__orig_class__", None)
+        kind = annotated(self._initial) if declared is None else get_args(declared)[0]
+        return type(self._initial()) if kind is UNKNOWN else kind
 
     def update(self, data: T, /) -> None:
         """`update_data(data)`, checked by its type."""
+        self._check(data)
         update_data(data)
 
+    async def checkpoint(self, data: T, /) -> None:
+        """`await checkpoint(data)`, checked by its type."""
+        self._check(data)
+        await checkpoint(data)
+
+    def checkpoint_sync(self, data: T, /) -> None:
+        """`checkpoint_sync(data)`, checked by its type."""
+        self._check(data)
+        checkpoint_sync(data)
+
+    def _check(self, data: object) -> None:
+        """Would a journal bring it back as it is? Asked once for each class."""
+        codec = current_attempt().codec
+        if codec is not None and type(data) is not self._checked:
+            what = f"the state of {self!r}"
+            codec.check(data, codec.encode(data, what), self._kind(), what)
+            self._checked = type(data)
+
     def of(self, task: Task[object], /) -> T | None:
-        """The state that a finished task left behind; None if it saved none."""
+        """The state that a finished task left behind; None if it saved none.
+
+        Raises:
+            JournalError: The task comes from a journal, and the state is no `T`.
+        """
         state = check_task(task).state
-        return None if isinstance(state, NothingSaved) else cast("T", state)
+        if isinstance(state, NothingSaved):
+            return None
+        return cast("T", fitting(state, self._kind(), f"the state of {task.id}"))
 
     def __repr__(self) -> str:
         name = getattr(self._initial, "__qualname__", repr(self._initial))

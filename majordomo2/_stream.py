@@ -20,7 +20,7 @@ from typing import NoReturn, TypeAlias, cast
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
-from . import _log as log
+from . import _checks, _log as log
 from ._attempt import LiveAttempt
 from ._channel import Entry
 from ._errors import MajordomoStopped
@@ -57,6 +57,24 @@ def check_source(source: object) -> Source:
         f"source must be an iterable or async iterable of arguments, not {source!r}: "
         f"write [{source!r}] for one argument"
     )
+
+
+def check_key(key: object) -> Callable[[object], object] | None:
+    """A plain function that names an item, or None.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if key is None:
+        return None
+    _checks.function("key", key, "map(f, source, id=..., key={})")
+    function = cast("Callable[[object], object]", key)
+    if _checks.is_async(function):
+        raise TypeError(
+            f"key must be a plain function, not the async function {key!r}: give one that "
+            f"names an item without waiting"
+        )
+    return function
 
 
 def default_room(max_workers: float) -> int:

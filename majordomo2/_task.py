@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Generic, Literal, NoReturn, TypeAlias, cast, get_args, overload
@@ -47,9 +48,36 @@ class _Unsaved:
 UNSAVED = _Unsaved()
 
 
+class Saved:
+    """A state of a task that has a journal.
+
+    Attributes:
+        data: The state; of one that came from a journal, what JSON has of it.
+        encoded: The same, as the journal is given it, or has it.
+        typed: Decodes it to a type, if it came from a journal; else None.
+        afresh: What can't be decoded is nothing.
+    """
+
+    __slots__ = ("afresh", "data", "encoded", "typed")
+
+    def __init__(
+        self,
+        data: object,
+        encoded: str | bytes,
+        typed: Callable[[object], object] | None = None,
+        afresh: bool = False,
+    ) -> None:
+        self.data = data
+        self.encoded = encoded
+        self.typed = typed
+        self.afresh = afresh
+
+
 def as_state(saved: object) -> object:
     """What was saved, or an empty dict of its own for each who asks."""
-    return NothingSaved() if saved is UNSAVED else saved
+    if saved is UNSAVED:
+        return NothingSaved()
+    return saved.data if isinstance(saved, Saved) else saved
 
 
 class _Slots:

@@ -14,7 +14,7 @@ from trio.lowlevel import (
 )
 
 from . import _log as log
-from ._attempt import LiveAttempt, ObservedAttempt
+from ._attempt import LiveAttempt, attempt_kind
 from ._channel import Carrier, Entry, Reason
 from ._circle import check_no_circle
 from ._events import Events
@@ -105,11 +105,13 @@ class Worker(Carrier):
         events = self.pool.events
         if entry.attempts > 1:
             self.pool.restarts += 1
-        if events is None:
-            self.attempt = LiveAttempt(entry, self, self.pool.now)
-        else:
-            kind = ObservedAttempt if events.of_signals else LiveAttempt
-            self.attempt = kind(entry, self, self.pool.now)
+        kind = LiveAttempt
+        if events is not None or entry.recording is not None:
+            observed = events is not None and events.of_signals
+            kind = attempt_kind(
+                observed=observed, journaled=entry.recording is not None
+            )
+        self.attempt = kind(entry, self, self.pool.now)
         if self.task is not None:
             self.task.context = entry.context.copy()
 

@@ -695,7 +695,7 @@ def test_bad_options(options: dict[str, object], error: str) -> None:
 
 def test_a_system_without_process_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """SPEC 9.3: where a process can't be killed with its children, it says so at once."""
-    monkeypatch.setattr("majordomo2._instance.os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr("majordomo2._selection.os", SimpleNamespace(name="nt"))
 
     async def main(jarvis: Majordomo) -> None:
         with pytest.raises(ValueError, match=r"'process' on this system.*'thread'"):

@@ -18,8 +18,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from multiprocessing import spawn
 from typing import ClassVar, NoReturn, TypeAlias, cast
 
-from .._attempt import BaseAttempt
+from .._attempt import BLOCKING, BaseAttempt
 from .._checks import is_async
+from .._codec import Codec
 from .._errors import NoCurrentTask
 from .._outcome import sort_out
 from .._remote import remote_traceback
@@ -27,11 +28,17 @@ from .._signals import running
 from .._task import UNSAVED
 from . import _pickling, _wire
 from ._call import call
+from ._calls import Calls
 
-# The action, its arguments, the task's id, the number of the attempt, and the state in a
-# tuple if there is one.
+# The action, its arguments, the task's id, the number of the attempt, the state in a tuple
+# if there is one, and how states are encoded for the journal if there is one.
 Call: TypeAlias = tuple[
-    Callable[..., object], tuple[object, ...], str, int, tuple[object, ...]
+    Callable[..., object],
+    tuple[object, ...],
+    str,
+    int,
+    tuple[object, ...],
+    Codec | None,
 ]
 
 
@@ -83,13 +90,15 @@ class Replies:
 class RemoteAttempt(BaseAttempt):
     """An attempt that runs here; what it says of itself goes to the parent."""
 
-    __slots__ = ("_announced", "_replies", "action", "args")
+    __slots__ = ("_announced", "_calls", "_replies", "action", "args", "codec")
 
-    def __init__(self, replies: Replies, given: Call, *, announced: bool) -> None:
-        self.action, self.args, id, number, state = given
+    def __init__(
+        self, pipes: tuple[Calls, Replies], given: Call, *, announced: bool
+    ) -> None:
+        self.action, self.args, id, number, state, self.codec = given
         super().__init__(id, number, state[0] if state else UNSAVED)
         self._announced = announced
-        self._replies = replies
+        self._calls, self._replies = pipes
 
     def start(self) -> None:
         if self._announced:
@@ -99,12 +108,38 @@ class RemoteAttempt(BaseAttempt):
         self._replies.ping(self)
 
     def update_data(self, data: object, /) -> None:
+        self._save(data, _wire.STATE, data)
+
+    def _save(self, data: object, kind: int, value: object) -> None:
+        if self.codec is not None:  # what can't be recorded is refused here and now
+            self.codec.encode(data, f"the state of {self.id}")
         try:
-            message = _pickling.packed(_wire.STATE, data)
+            message = _pickling.packed(kind, value)
         except Exception as error:
             raise _pickling.cannot("the state", data, error) from error
         self._replies.write(message, self)
         self.saved = data
+
+    def checkpoint_sync(self, data: object, /) -> None:
+        if _in_trio_run():
+            raise RuntimeError(BLOCKING)
+        number = self._calls.number()
+        self._save(data, _wire.CHECKPOINT, (number, data))
+        self._calls.answer(number)
+
+    async def checkpoint(self, data: object, /) -> None:
+        import trio  # noqa: PLC0415 - it is there already, as somebody awaits this
+
+        number = self._calls.number()
+        self._save(data, _wire.CHECKPOINT, (number, data))
+        # Not abandoned: the thread would go on reading. The answer comes in any case.
+        await trio.to_thread.run_sync(self._calls.answer, number)
+
+
+def _in_trio_run() -> bool:
+    # A process that has not imported it has no run.
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
 class Main:
@@ -174,18 +209,19 @@ def serve(calls: int, replies: int, life: int) -> None:
     for pipe in (calls, replies, life):
         os.set_inheritable(pipe, False)
     die_with_parent(life)
-    inbox = _wire.Inbox(calls)
-    child: _Child | None = None
-    while (messages := inbox.read()) is not None:
-        for message in messages:
-            if child is None:
-                child = _Child((calls, replies, life), message.load())
-            else:
-                child.answer(message)
+    inbox = Calls(calls)
+    first = inbox.next_call()
+    if first is not None:
+        child = _Child(inbox, (calls, replies, life), first.load())
+        while (message := inbox.next_call()) is not None:
+            child.answer(message)
 
 
 class _Child:
-    def __init__(self, pipes: tuple[int, int, int], preparation: object) -> None:
+    def __init__(
+        self, calls: Calls, pipes: tuple[int, int, int], preparation: object
+    ) -> None:
+        self._calls = calls
         self._replies = Replies(pipes[1])
         self._pipes = pipes
         os.register_at_fork(after_in_child=self._forked)
@@ -210,12 +246,15 @@ class _Child:
             given = self._load(message)
         except Exception as error:
             nobody = RemoteAttempt(
-                self._replies, (repr, (), "", 0, ()), announced=False
+                (self._calls, self._replies),
+                (repr, (), "", 0, (), None),
+                announced=False,
             )
             self._replies.end(_ended(final=_unloadable(error)), nobody)
             return
         announced = message.kind == _wire.ANNOUNCED_CALL
-        attempt = RemoteAttempt(self._replies, given, announced=announced)
+        pipes = self._calls, self._replies
+        attempt = RemoteAttempt(pipes, given, announced=announced)
         reply = contextvars.Context().run(self._run, attempt)
         _flush()
         self._replies.end(reply, attempt)

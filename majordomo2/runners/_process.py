@@ -46,8 +46,8 @@ class ProcessRunner:
         self.options = options
         # No process could import the `__main__` of a notebook.
         self.by_value = not _pickling.main_is_importable()
+        self.start_soon = nursery.start_soon
         self._places = trio.Semaphore(places)
-        self._nursery = nursery
         self._idle: list[_Process] = []
         self._checked: object = None
 
@@ -78,17 +78,16 @@ class ProcessRunner:
 
     def packed(self, attempt: Attempt) -> _wire.Frame:
         """The message of a call; what can't be pickled is its final failure."""
-        saved = attempt.state
-        state = () if isinstance(saved, NothingSaved) else (saved,)
+        state = () if isinstance(attempt.state, NothingSaved) else (attempt.saved,)
         action, args = attempt.action, attempt.args
-        call = action, args, attempt.id, attempt.number, state
+        call = action, args, attempt.id, attempt.number, state, attempt.codec
         try:
             return _pickling.packed(_wire.CALL, call, by_value=self.by_value)
         except Exception as error:
             parts: dict[str, object] = {"the action": action}
             for number, argument in enumerate(args, 1):
                 parts[f"argument {number} of {action!r}"] = argument
-            parts["the state"] = saved
+            parts["the state"] = attempt.state
             for what, part in parts.items():
                 problem = _pickling.problem(part, what, by_value=self.by_value)
                 if problem is not None:
@@ -98,7 +97,7 @@ class ProcessRunner:
     def _start(self) -> _Process:
         process = _Process(self)
         # The context of this call would live, with all it holds, as long as the process.
-        Context().run(self._nursery.start_soon, process.keep)
+        Context().run(self.start_soon, process.keep)
         return process
 
     def _keep_or_retire(self, process: _Process) -> None:
@@ -156,6 +155,7 @@ class _Process:
         self._release: Callable[[], object] | None = None  # of its place, at its end
         self._knows: object = None  # the action whose modules it has imported
         self._reply: _wire.Message | None = None
+        self._asked = False  # in this call, to be told when a state is durable
 
     @property
     def is_gone(self) -> bool:
@@ -281,6 +281,7 @@ class _Process:
         self.idle_since = math.inf
         self.calls += 1
         self._reply = None
+        self._asked = False
         message = self._runner.packed(attempt)
         attempt.listen(partial(self._look, attempt))
         try:
@@ -384,6 +385,13 @@ class _Process:
                 attempt.keepalive()
             case _wire.STATE:
                 attempt.update_data(_reply.loaded(message, "the state"))
+            case _wire.CHECKPOINT:
+                self._asked = True
+                number, state = _reply.checkpoint(message)
+                # It waits in a Trio task of its own; in no context, which may be large.
+                Context().run(
+                    self._runner.start_soon, self._checkpoint, attempt, number, state
+                )
             case _wire.STARTED:
                 self._started = True
                 attempt.start()
@@ -397,10 +405,24 @@ class _Process:
             case _:
                 self._reply = message
 
+    async def _checkpoint(self, attempt: Attempt, number: int, state: object) -> None:
+        """Save a state, and tell the process when it is durable."""
+        error: BaseException | None = None
+        try:
+            await attempt.checkpoint(state)
+        except trio.Cancelled:
+            raise
+        except BaseException as raised:
+            error = raised
+        answer = _wire.frame(_wire.ANSWER, [_reply.answer(number, error)])
+        with contextlib.suppress(OSError):  # it has died, or takes no more
+            if self._calls in self.pipes:
+                answer.write(self._calls)
+
     async def _has_died(self) -> NoReturn:
         with trio.CancelScope(shield=True), trio.move_on_after(DYING):
             await self._exited.wait()
-        if self.calls > 1 and _wire.unread(self._calls):
+        if self.calls > 1 and not self._asked and _wire.unread(self._calls):
             raise Unused  # it was dying when it was given the call
         raise self._death()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 from typing import cast
 
 from .. import _log as log
@@ -75,6 +76,16 @@ def loaded(message: _wire.Message, what: str) -> object:
         raise TypeError(
             f"{what} came from a worker process and can't be unpickled here: {error!r}"
         ) from error
+
+
+def checkpoint(message: _wire.Message) -> tuple[int, object]:
+    """The number of the question, and the state."""
+    return cast("tuple[int, object]", loaded(message, "the state"))
+
+
+def answer(number: int, error: BaseException | None) -> bytes:
+    """The answer to a question, as a pickle."""
+    return pickle.dumps((number, error))
 
 
 def log_record(message: _wire.Message) -> None:

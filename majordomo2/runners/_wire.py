@@ -26,7 +26,9 @@ RETURNED: Final = 4
 ENDED: Final = 5  # in any other way than by returning
 LOGGED: Final = 6
 ANNOUNCED_CALL: Final = 7  # a call whose start is to be told
-GARBAGE: Final = 8  # is not sent: what somebody else has written into the pipe
+CHECKPOINT: Final = 8  # a state that somebody waits to be durable, and a number
+ANSWER: Final = 9  # to the worker: the number, and what went wrong, or None
+GARBAGE: Final = 10  # is not sent: what somebody else has written into the pipe
 
 ONE_PING = bytes([PING])
 _PINGS = re.compile(ONE_PING + b"+")

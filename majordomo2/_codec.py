@@ -1,0 +1,423 @@
+"""How states, arguments and results are said in a journal, and read back.
+
+By msgspec, which is imported when a journal is used.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import math
+import pickle
+import reprlib
+import sys
+import typing
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from pathlib import PurePath
+from types import GenericAlias, ModuleType
+from typing import Any, Protocol, cast
+
+from ._errors import JournalError
+from ._journal import Encoded
+from ._pipeline import Apply, Flatten, Stage
+
+
+class _Unknown:
+    def __repr__(self) -> str:
+        return "an unknown type"
+
+
+# The type of what nobody has said the type of: it is read back as JSON has it.
+UNKNOWN = _Unknown()
+
+
+class Codec(Protocol):
+    """Python's objects as bytes, and back."""
+
+    def encode(self, value: object, what: str, /) -> bytes:
+        """The bytes.
+
+        Raises:
+            TypeError: They can't be said, or not so that they could be read back. The
+                message says where in the value.
+        """
+        ...
+
+    def text(self, encoded: Encoded, /) -> Encoded:
+        """The same, for a record."""
+        ...
+
+    def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
+        """An object of this type.
+
+        Raises:
+            JournalError: It isn't one. The message says where in it.
+        """
+        ...
+
+    def call(
+        self, action: Callable[..., object], args: tuple[object, ...], /
+    ) -> Encoded:
+        """The arguments of a call, the same at each time.
+
+        Raises:
+            TypeError: They can't be said.
+        """
+        ...
+
+    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+        """Make sure that this value will be read back as it is.
+
+        Raises:
+            TypeError: It won't be.
+        """
+        ...
+
+
+class JSON:
+    """By msgspec. Paths become strings, of which only a type makes paths again."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _json, ()
+
+    def __init__(self) -> None:
+        msgspec = _msgspec()
+        self._msgspec: Any = msgspec
+        self._plain = msgspec.json.Encoder(enc_hook=_said)
+        self._sorted = msgspec.json.Encoder(enc_hook=_said, order="deterministic")
+        self._decoder = functools.cache(self._new_decoder)
+
+    def encode(self, value: object, what: str, /) -> bytes:
+        try:
+            encoded: bytes = self._plain.encode(value)
+        except Exception as error:
+            raise self._fault(value, what) from error
+        # What is no number is null for msgspec.
+        if b"null" in encoded and any(_is_no_number(leaf) for _, leaf in leaves(value)):
+            raise self._fault(value, what)
+        return encoded
+
+    def _fault(self, value: object, what: str) -> TypeError:
+        """The error for the first thing in it that can't be said."""
+        for path, leaf in leaves(value):
+            try:
+                self._plain.encode({leaf.key: 0} if isinstance(leaf, Key) else leaf)
+            except Exception as error:
+                said = "" if isinstance(error, NotImplementedError) else f" ({error})"
+            else:
+                if not _is_no_number(leaf):
+                    continue
+                said = ""
+            kind = type(leaf.key if isinstance(leaf, Key) else leaf).__qualname__
+            return TypeError(
+                f"{what} can't be recorded: {path} is {reprlib.repr(leaf)}, a {kind}, "
+                f"which JSON can't say{said}: give what it can, such as a dataclass, or "
+                f"start_majordomo(journaling=Journaling(pickle=True))"
+            )
+        return TypeError(
+            f"{what} can't be recorded: JSON can't say {reprlib.repr(value)}"
+        )
+
+    def text(self, encoded: Encoded, /) -> Encoded:
+        return encoded.decode() if isinstance(encoded, bytes) else encoded
+
+    def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
+        if isinstance(encoded, bytes):
+            raise JournalError(
+                f"{what} was recorded as a pickle: to read it, if the file is yours, give "
+                f"start_majordomo(journaling=Journaling(pickle=True))"
+            )
+        try:
+            return self.decoder(kind).decode(encoded)
+        except Exception as error:
+            raise JournalError(
+                f"{what} is recorded as {_shortened(encoded)}, which is no longer "
+                f"{_named(kind)}: {error}: change the type back, give another id=, or "
+                f"start such tasks anew with start_majordomo(journaling="
+                f"Journaling(afresh=True))"
+            ) from error
+
+    def decoder(self, kind: object) -> Any:
+        """What decodes to this type.
+
+        Raises:
+            TypeError: msgspec has none for it.
+        """
+        try:
+            return self._decoder(kind)
+        except TypeError:  # it may be unhashable
+            return self._new_decoder(kind)
+
+    def _new_decoder(self, kind: object) -> Any:
+        decoder = self._msgspec.json.Decoder
+        if kind is UNKNOWN:
+            return decoder()
+        return decoder(kind, dec_hook=_meant)
+
+    def call(
+        self, action: Callable[..., object], args: tuple[object, ...], /
+    ) -> Encoded:
+        bound, given = _bound(action, args)
+        try:
+            encoded: bytes = self._sorted.encode(given)
+        except Exception:
+            encoded = self.encode(given, f"the arguments of {name_of(action)}")
+        if not bound:
+            return encoded.decode()
+        return (
+            f"{encoded.decode()} {self._sorted.encode(_sayable(bound, self)).decode()}"
+        )
+
+    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+        try:
+            again = self.decoder(kind).decode(encoded)
+        except Exception as error:
+            raise TypeError(
+                f"{what} can't be recorded: {reprlib.repr(value)} is not "
+                f"{_named(kind)}, as is said of it: {error}"
+            ) from error
+        if again == value or _compares_by_identity(value, again):
+            return
+        raise TypeError(
+            f"{what} can't be recorded: {reprlib.repr(value)} would come back as "
+            f"{reprlib.repr(again)}: annotate it with its type, which is "
+            f"{_named(kind)} now"
+        )
+
+
+class Pickle:
+    """By pickle, whose files can run code when they are loaded."""
+
+    def encode(self, value: object, what: str, /) -> bytes:
+        try:
+            return pickle.dumps(value, 5)
+        except Exception as error:
+            raise TypeError(
+                f"{what} can't be recorded: {reprlib.repr(value)} can't be pickled: {error}"
+            ) from error
+
+    def text(self, encoded: Encoded, /) -> Encoded:
+        return encoded
+
+    def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
+        if isinstance(encoded, str):
+            return _json().decode(encoded, what, kind)
+        try:
+            return cast("object", pickle.loads(encoded))  # noqa: S301 - asked for
+        except Exception as error:
+            raise JournalError(
+                f"{what} is recorded as a pickle that can't be loaded: {error!r}: change "
+                f"its class back, give another id=, or start such tasks anew with "
+                f"start_majordomo(journaling=Journaling(afresh=True, pickle=True))"
+            ) from error
+
+    def call(
+        self, action: Callable[..., object], args: tuple[object, ...], /
+    ) -> Encoded:
+        bound, given = _bound(action, args)
+        return self.encode((*given, bound), f"the arguments of {name_of(action)}")
+
+    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+        """A pickle brings back what it was made of."""
+
+
+def _json() -> Codec:
+    return codec_for(pickled=False)
+
+
+@functools.cache
+def codec_for(*, pickled: bool) -> Codec:
+    """The one that an instance uses.
+
+    Raises:
+        ImportError: msgspec is missing.
+    """
+    return Pickle() if pickled else JSON()
+
+
+def _msgspec() -> ModuleType:
+    try:
+        importlib.import_module("msgspec.json")
+        return importlib.import_module("msgspec")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "a journal needs msgspec: pip install 'majordomo2[journal]'",
+            name=error.name,
+        ) from error
+
+
+def _said(value: object) -> str:
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError
+
+
+def _meant(kind: type, said: object) -> object:
+    if isinstance(said, str) and issubclass(kind, PurePath):
+        return kind(said)
+    raise NotImplementedError(f"{kind.__qualname__} can't be made of JSON")
+
+
+def leaves(value: object, path: str = "$") -> Iterator[tuple[str, object]]:
+    """The parts of it that have no parts, each with its place, as `$.items[3].when`."""
+    parts = _parts(value)
+    if parts is None:
+        yield path, value
+        return
+    for step, part in parts:
+        yield from leaves(part, path + step)
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]] | None:
+    if isinstance(value, dict):
+        return _items(cast("dict[object, object]", value))
+    if isinstance(value, list | tuple | set | frozenset):
+        several = cast("list[object]", value)
+        return ((f"[{number}]", part) for number, part in enumerate(several))
+    names = _fields(type(value))
+    if not names or isinstance(value, type):
+        return None
+    return (
+        (f".{name}", getattr(value, name)) for name in names if hasattr(value, name)
+    )
+
+
+def _items(value: dict[object, object]) -> Iterator[tuple[str, object]]:
+    for key, part in value.items():
+        if isinstance(key, str):
+            yield (f".{key}" if key.isidentifier() else f"[{key!r}]"), part
+        else:
+            yield " as a key", Key(key)
+            yield f"[{key!r}]", part
+
+
+class Key:
+    """A key that is no string: JSON makes one of some, such as numbers."""
+
+    def __init__(self, key: object) -> None:
+        self.key = key
+
+    def __repr__(self) -> str:
+        return repr(self.key)
+
+
+def _fields(kind: type[object]) -> tuple[str, ...]:
+    """Of a dataclass, a msgspec.Struct, or a class of attrs."""
+    fields = getattr(kind, "__dataclass_fields__", None)
+    if fields is not None:
+        return tuple(cast("dict[str, object]", fields))
+    attributes = getattr(kind, "__attrs_attrs__", None)
+    if attributes is not None:
+        return tuple(attribute.name for attribute in attributes)
+    return cast("tuple[str, ...]", getattr(kind, "__struct_fields__", ()))
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _compares_by_identity(value: object, other: object) -> bool:
+    return type(value) is type(other) and type(value).__eq__ is object.__eq__
+
+
+def _shortened(encoded: str) -> str:
+    return encoded if len(encoded) <= 200 else f"{encoded[:200]}…"
+
+
+def _named(kind: object) -> str:
+    return kind.__qualname__ if inspect.isclass(kind) else str(kind)
+
+
+def name_of(action: Callable[..., object]) -> str:
+    """The qualified name of a function; of a partial, of what it calls."""
+    while isinstance(action, functools.partial):
+        action = cast("Callable[..., object]", action.func)
+    if not hasattr(action, "__qualname__"):
+        action = cast("Callable[..., object]", type(action))
+    return f"{action.__module__}.{action.__qualname__}"
+
+
+def _bound(
+    action: Callable[..., object], args: tuple[object, ...]
+) -> tuple[dict[str, object], tuple[object, ...]]:
+    """What partials have bound by keyword, and all positional arguments."""
+    bound: dict[str, object] = {}
+    while isinstance(action, functools.partial):
+        bound = {**action.keywords, **bound}
+        args = (*action.args, *args)
+        action = cast("Callable[..., object]", action.func)
+    return bound, args
+
+
+def _sayable(bound: dict[str, object], codec: JSON) -> dict[str, object]:
+    """What a keyword holds that JSON can't say, such as a client, counts by its type."""
+    said: dict[str, object] = {}
+    for name, value in bound.items():
+        try:
+            codec.encode(value, name)
+        except TypeError:
+            said[name] = f"<{type(value).__qualname__}>"
+        else:
+            said[name] = value
+    return said
+
+
+def type_after(kind: object, stages: tuple[Stage, ...]) -> object:
+    """What the pipeline makes of data of this type, as far as annotations say it.
+
+    A filter or a sort makes a list of it.
+    """
+    for stage in stages:
+        if isinstance(stage, Apply):
+            kind = annotated(stage.function)
+        elif isinstance(stage, Flatten):
+            kind = UNKNOWN
+        else:
+            item, *_ = [*typing.get_args(kind), UNKNOWN]
+            kind = list_of(item)
+    return kind
+
+
+def list_of(kind: object) -> object:
+    return UNKNOWN if kind is UNKNOWN else GenericAlias(list, (kind,))
+
+
+def annotated(function: Callable[..., object]) -> object:
+    """What a function is annotated to return; `UNKNOWN` if it isn't."""
+    while isinstance(function, functools.partial):
+        function = cast("Callable[..., object]", function.func)
+    if not hasattr(function, "__annotations__") or inspect.isclass(function):
+        function = type(function).__call__
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception:  # of names that only a type checker has
+        return UNKNOWN
+    kind = hints.get("return", UNKNOWN)
+    if typing.get_origin(kind) in (Awaitable, Coroutine):
+        return typing.get_args(kind)[-1]
+    return kind
+
+
+def fitting(value: object, kind: object, what: str) -> object:
+    """The value, or what it stands for if it is what JSON has of a `kind`.
+
+    Raises:
+        JournalError: It is not. The message says where in it.
+    """
+    # Without msgspec there was no journal; and what JSON has is made of these.
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is None or kind is UNKNOWN or type(value) not in _OF_JSON:
+        return value
+    try:
+        converted = cast("object", msgspec.convert(value, kind, dec_hook=_meant))
+    except msgspec.ValidationError as error:
+        raise JournalError(
+            f"{what} is {reprlib.repr(value)}, which is not {_named(kind)}: {error}"
+        ) from error
+    except Exception:  # no type that JSON could bring back
+        return value
+    return value if converted == value else converted
+
+
+_OF_JSON = (dict, list, str, int, float, bool)

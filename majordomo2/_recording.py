@@ -1,0 +1,281 @@
+"""What is recorded of a task in the journal, and where the task goes on from."""
+
+from __future__ import annotations
+
+import reprlib
+import time
+from collections.abc import Callable
+from functools import partial
+
+from . import _log as log
+from ._attempt import JournaledAttempt
+from ._channel import Carrier, Entry, Known, Reason
+from ._codec import UNKNOWN, list_of, name_of, type_after
+from ._errors import JournalConflict, JournalError, WorkerDied
+from ._job import Work
+from ._journal import Encoded, Record
+from ._recorder import Recorder
+from ._runner import Attempt, Runner
+from ._task import UNSAVED, Saved, TaskStatus
+
+# How often a ping alone is recorded, in seconds.
+PINGS = 1.0
+
+NOTHING = Known()
+
+
+class _Parts:
+    """In place of a type: the data of a parallel task is in the records of its parts."""
+
+
+PARTS = _Parts()
+
+
+class Recording(Carrier):
+    """What is recorded of one task, and who has the task in hand while it waits for that.
+
+    Args:
+        recorder: Of the instance.
+        entry: The task.
+        call: Its arguments, encoded.
+        work: The job, if it is one.
+
+    Attributes:
+        attempt: The attempt that runs, or ran last.
+        marked: It is to be written.
+    """
+
+    __slots__ = (
+        "_action",
+        "_attempts",
+        "_call",
+        "_ending",
+        "_kind",
+        "_looked_up",
+        "_pinged",
+        "_recalled",
+        "_recorder",
+        "_resume",
+        "_told",
+        "_unsaid",
+        "attempt",
+        "codec",
+        "entry",
+        "marked",
+    )
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        entry: Entry,
+        call: Encoded,
+        work: Work | None,
+    ) -> None:
+        self.entry = entry
+        self.attempt: JournaledAttempt | None = None
+        self.marked = False
+        self.codec = recorder.codec
+        self._recorder = recorder
+        self._action = name_of(entry.action)
+        self._call = call
+        self._kind = _kind(recorder.annotated(entry.action), work)
+        self._resume: Callable[[Known], None] | None = None
+        self._looked_up = False
+        self._recalled: object = UNSAVED
+        self._attempts = 0
+        self._ending: tuple[TaskStatus, object] | None = None
+        self._pinged = self._told = 0.0
+        self._unsaid: TypeError | None = None  # why the data can't be recorded
+
+    # What the journal has of it
+
+    def look_up(self, resume: Callable[[Known], None], /) -> None:
+        """Call it with what the journal has of it."""
+        self._resume = resume
+        self.entry.carrier = self
+        self._recorder.ask(self)
+
+    def known(self, record: Record | None) -> Known:
+        """What follows from its record. Called in the thread of the journal."""
+        if record is None:
+            return NOTHING
+        if (record.action, record.arguments) != (self._action, self._call):
+            given = _shown(self._action, self._call)
+            recorded = _shown(record.action, record.arguments)
+            error = JournalConflict(record.id, recorded, given)
+            return Known(ending=("failure", error), recorded=True)
+        try:
+            return self._decoded(record)
+        except JournalError as error:
+            if self._recorder.options.afresh:
+                return NOTHING
+            return Known(ending=("failure", error), recorded=True)
+
+    def _decoded(self, record: Record) -> Known:
+        options = self._recorder.options
+        saved: object = UNSAVED
+        if record.state is not None:
+            typed = partial(
+                self.codec.decode, record.state, f"the state of {record.id}"
+            )
+            saved = Saved(typed(UNKNOWN), record.state, typed, options.afresh)
+        if record.status == "success":
+            data: object = None
+            if record.data is not None and self._kind is not PARTS:
+                what = f"the data of {record.id}"
+                data = self.codec.decode(record.data, what, self._kind)
+            return Known(record.attempts, saved, ("success", data), recorded=True)
+        if record.status != "unspecified":  # it has ended, and may start anew
+            return Known(saved=saved)
+        attempts = record.attempts - (options.forgive and record.attempts > 0)
+        if attempts <= self.entry.options.retries:
+            return Known(attempts, saved)
+        error = WorkerDied(
+            f"attempt {attempts} of {record.id} was cut off by the end of its process, "
+            f"and no retries are left: see Journaling(forgive=True)"
+        )
+        return Known(attempts, saved, ("failure", error))
+
+    def answered(self, known: Known) -> None:
+        """The task goes on from there."""
+        entry = self.entry
+        resume, self._resume = self._resume, None
+        assert resume is not None
+        self._looked_up = True
+        entry.carrier = None
+        entry.attempts = self._attempts = known.attempts
+        entry.state = self._recalled = known.saved
+        resume(known)
+
+    def cut_off(self, entry: Entry, reason: Reason, /) -> None:
+        if not self._looked_up:  # else it has ended, and waits to be recorded
+            self._recorder.forget(self)
+            entry.carrier = None
+            entry.end_without_worker(reason)
+
+    # What happens to it
+
+    async def start(self, number: int) -> None:
+        """An attempt is to start: first that is made durable, so that it counts."""
+        self._attempts = number
+        self.changed()
+        await self._recorder.until_durable()
+
+    def heard(self, now: float, /) -> None:
+        """It has given a sign of life, at this second of the run."""
+        if now - self._told >= PINGS:
+            self._told = now
+            self.changed()
+
+    def changed(self) -> None:
+        """There is something new to record."""
+        self._pinged = time.time()
+        self._recorder.mark(self)
+
+    async def until_durable(self) -> None:
+        await self._recorder.until_durable()
+
+    def wait_until_durable(self) -> None:
+        self._recorder.wait_until_durable()
+
+    def end(self, status: TaskStatus, data: object, /) -> None:
+        """It has ended; whoever waits for the result hears of it when it is durable."""
+        entry = self.entry
+        if not self._looked_up:  # what the journal has of it stays as it is
+            entry.conclude(status, data)
+            return
+        entry.carrier = self
+        self._recorder.pool.waiting += 1
+        self._attempts = entry.attempts
+        self._ending = status, data
+        self.changed()
+        self._recorder.when_durable(self._ended)
+
+    def _ended(self, error: JournalError | None) -> None:
+        assert self._ending is not None
+        self._recorder.pool.waiting -= 1
+        status, data = self._ending
+        if error is not None:  # without its journal there is no such end
+            self.entry.conclude("cancelled")
+            return
+        if self._unsaid is not None:
+            log.ended(self.entry.label, status, self._attempts, data)
+        self.entry.conclude(status, data)
+
+    def record(self) -> Record:
+        """The record as it stands. Called in the thread of the journal."""
+        attempt = self.attempt
+        if attempt is None:
+            saved = self._recalled
+        else:
+            latest = attempt.saved
+            saved = attempt.final if attempt.over else latest
+        state = self.codec.text(saved.encoded) if isinstance(saved, Saved) else None
+        status: TaskStatus = "unspecified"
+        data: Encoded | None = None
+        if self._ending is not None:
+            status, data = self._encoded_end(*self._ending)
+        return Record(
+            self.entry.name,
+            self._action,
+            self._call,
+            status,
+            self._attempts,
+            state,
+            data,
+            self._pinged,
+        )
+
+    def _encoded_end(
+        self, status: TaskStatus, data: object
+    ) -> tuple[TaskStatus, Encoded | None]:
+        if status == "failure":
+            return status, _cause(data)
+        if status != "success" or self._kind is PARTS:
+            return status, None
+        what = f"what {self._action} returned as {self.entry.name}"
+        try:
+            encoded = self.codec.encode(data, what)
+            self.codec.check(data, encoded, self._kind, what)
+        except TypeError as error:
+            self._unsaid = error
+            self._ending = "failure", error
+            return "failure", _cause(error)
+        return status, self.codec.text(encoded)
+
+
+def _kind(returned: object, work: Work | None) -> object:
+    """The type of a task's data, as far as annotations say it."""
+    if work is None:
+        return returned
+    if work.parallel and not work.stages:
+        return PARTS
+    return type_after(list_of(returned) if work.parallel else returned, work.stages)
+
+
+def _shown(action: str, call: Encoded) -> str:
+    return f"{action}, called with {reprlib.repr(call)}"
+
+
+def _cause(data: object) -> str:
+    """Why a task failed, in a text."""
+    try:
+        said = f"{type(data).__qualname__}: {data}"
+    except Exception:  # of a `__str__`
+        return type(data).__qualname__
+    return said if len(said) <= 1000 else f"{said[:1000]}…"
+
+
+class Journaled:
+    """A runner before which each attempt is recorded."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def check(self, action: Callable[..., object], /) -> None:
+        self.runner.check(action)
+
+    async def run(self, attempt: Attempt, /) -> object:
+        assert isinstance(attempt, JournaledAttempt)
+        await attempt.recording.start(attempt.number)
+        return await self.runner.run(attempt)

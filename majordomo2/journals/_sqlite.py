@@ -1,0 +1,210 @@
+"""A journal in one file, by SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sqlite3
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias, cast, get_args
+
+from .._errors import JournalError
+from .._journal import Record
+from ._lock import Lock
+from ._schema import is_new, lock_path, migrate, version_of
+
+Synchronous: TypeAlias = Literal["NORMAL", "FULL"]
+
+COLUMNS = ", ".join(Record._fields)
+_PLACES = f"({', '.join('?' for _ in Record._fields)})"
+_CHANGED = ", ".join(
+    f"{name} = excluded.{name}"
+    for name in ("status", "attempts", "state", "data", "pinged")
+)
+# So many records in one statement: SQLite takes 32,766 values.
+AT_ONCE = 1000
+# Seconds to wait for somebody else who writes, such as `majordomo2 journal prune`.
+PATIENCE = 10.0
+
+
+class SQLiteJournal:
+    """A journal in a file of SQLite, with its log (WAL) beside it while it is open.
+
+    One process at a time has it; others may read it meanwhile. Where there is no file,
+    one is made.
+
+    Args:
+        path: Of the file.
+        synchronous: What "durable" is to mean. "NORMAL", the default: what is recorded
+            outlives the process, by whatever signal that dies; a loss of power may cost
+            the last moments, never the file. "FULL": it outlives a loss of power too, as
+            each transaction waits for the disk, some milliseconds on most. The default
+            is what a journal is mostly for, and many times as fast.
+
+    Raises:
+        TypeError: One is of the wrong type.
+        ValueError: `synchronous` is neither of them, or `path` is empty.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "NORMAL"
+    ) -> None:
+        self.path: Path = _checked_path(path)
+        self.synchronous: Synchronous = _checked_synchronous(synchronous)
+        self._lock = Lock(lock_path(self.path))
+        self._file: sqlite3.Connection | None = None
+        self._key: tuple[int, int] = (0, 0)
+
+    def open(self) -> None:
+        """Lock the file, and make it if there is none.
+
+        Raises:
+            JournalError: It can't be used: another process has it, it is no journal or a
+                newer one, or it can't be written to. The file stays as it is.
+        """
+        if self._file is not None:
+            raise JournalError(f"{self.path} is open already: by this very journal")
+        with self._told("can't be opened"):
+            if not is_new(self.path):
+                version_of(self.path)
+            self._check_access()
+            holder = self._lock.take()
+        if holder is not None:
+            raise JournalError(
+                f"{self.path} is in use by {holder}: wait for its end, or give another "
+                f"file"
+            )
+        try:
+            with self._told("can't be opened"):
+                self._file = self._opened()
+        finally:
+            if self._file is None:
+                self._lock.give_back()
+
+    def _check_access(self) -> None:
+        """SQLite would open what is read-only, and fail later."""
+        for path in (self.path, self.path.parent):
+            if path.exists() and not os.access(path, os.W_OK):
+                raise JournalError(
+                    f"{self.path} can't be written to, as {path} is read-only: give "
+                    f"another file, or the right to write there"
+                )
+
+    def _opened(self) -> sqlite3.Connection:
+        file = sqlite3.connect(
+            self.path,
+            timeout=PATIENCE,
+            isolation_level=None,  # transactions begin where we say so
+            check_same_thread=False,  # by one thread at a time, but not always the same
+        )
+        try:
+            migrate(self.path, file)
+            file.execute("PRAGMA journal_mode = WAL")
+            file.execute(f"PRAGMA synchronous = {self.synchronous}")
+            self._key = _key(self.path)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def read(self, ids: Sequence[str], /) -> list[Record | None]:
+        """The record of each id, or None."""
+        query = (
+            f"SELECT {COLUMNS} FROM tasks WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - names of columns
+        )
+        with self._told("can't be read"):
+            rows = self._open_file().execute(query, [json.dumps(ids)]).fetchall()
+        found = {record.id: record for record in map(Record._make, rows)}
+        return [found.get(id) for id in ids]
+
+    def write(self, records: Sequence[Record], /) -> None:
+        """Write them all in one transaction."""
+        file = self._open_file()
+        with self._told("can't be written"):
+            if len(records) <= AT_ONCE:
+                _write(file, records)
+            else:
+                file.execute("BEGIN IMMEDIATE")
+                for first in range(0, len(records), AT_ONCE):
+                    _write(file, records[first : first + AT_ONCE])
+                file.execute("COMMIT")
+            self._check_file()
+
+    def _check_file(self) -> None:
+        """SQLite goes on writing to a file that was removed, and nobody would find it."""
+        for path in (self.path, f"{self.path}-wal"):
+            if not os.path.exists(path):  # noqa: PTH110 - twice as fast, at each write
+                raise JournalError(
+                    f"{self.path} can't be written: {path} was removed while it was in "
+                    f"use"
+                )
+        if _key(self.path) != self._key:
+            raise JournalError(
+                f"{self.path} can't be written: another file was put in its place while "
+                f"it was in use"
+            )
+
+    def close(self) -> None:
+        """Close the file, and unlock it."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            try:
+                with self._told("can't be closed"):
+                    file.close()
+            finally:
+                self._lock.give_back()
+
+    def _open_file(self) -> sqlite3.Connection:
+        if self._file is None:
+            raise JournalError(
+                f"{self.path} is not open: give the journal to start_majordomo(journal=...)"
+            )
+        return self._file
+
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Generator[None]:
+        """Say which file it is, whatever SQLite or the system complains of."""
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise JournalError(f"{self.path} {what}: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"SQLiteJournal({str(self.path)!r}, synchronous={self.synchronous!r})"
+
+
+def _write(file: sqlite3.Connection, records: Sequence[Record]) -> None:
+    # One statement, and not one for each record: the interpreter, which the Trio run may
+    # keep busy, is asked for once.
+    values = [value for record in records for value in record]
+    file.execute(_upsert(len(records)), values)
+
+
+@functools.lru_cache(maxsize=32)
+def _upsert(rows: int) -> str:
+    return (
+        f"INSERT INTO tasks ({COLUMNS}) VALUES {', '.join([_PLACES] * rows)} "  # noqa: S608 - no values
+        f"ON CONFLICT (id) DO UPDATE SET {_CHANGED}"
+    )
+
+
+def _key(path: Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - at each write
+    return status.st_dev, status.st_ino
+
+
+def _checked_path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be that of a file, not {path!r}: such as 'work.db'")
+    if not os.fspath(cast("os.PathLike[str]", path)):
+        raise ValueError(f"path must not be empty, not {path!r}: such as 'work.db'")
+    return Path(cast("os.PathLike[str]", path))
+
+
+def _checked_synchronous(value: object) -> Synchronous:
+    if value in get_args(Synchronous):
+        return cast("Synchronous", value)
+    raise ValueError(f"synchronous must be 'NORMAL' or 'FULL', not {value!r}")
