@@ -160,6 +160,9 @@ class LiveAttempt(BaseAttempt):
         self.look: Callable[[], None] | None = None
         self._now = now
 
+    async def ready(self) -> None:
+        """Without a journal nothing is to be recorded first."""
+
     def start(self) -> None:
         self.pinged = self.started = self._now()
         if self.closed:
@@ -207,30 +210,35 @@ class JournaledAttempt(LiveAttempt):
         recording: What the journal is told of the task.
     """
 
-    __slots__ = ("_codec", "_what", "codec", "final", "recording")
+    __slots__ = ("_encode", "_what", "codec", "final", "recording")
 
     def __init__(self, entry: Entry, lender: Lender, now: Callable[[], float]) -> None:
         super().__init__(entry, lender, now)
         assert entry.recording is not None
         self.recording = entry.recording
-        self.codec = self._codec = entry.recording.codec
+        self.codec = entry.recording.codec
+        self._encode = entry.recording.codec.encode
         self.final = self.saved
         self._what = f"the state of {self.id}"
         self.recording.attempt = self
+
+    async def ready(self) -> None:
+        await self.recording.started(self.number)
 
     def keepalive(self) -> None:
         super().keepalive()
         self.recording.heard(self.pinged)
 
     def update_data(self, data: object, /) -> None:
-        encoded = self._codec.encode(data, self._what)
+        encoded = self._encode(data, self._what)
         if self.over:
             self.refuse()
-        self.saved = Saved(data, encoded)
+        self.saved = Saved((data, encoded))
         self.pinged = self._now()
         if self.closed:
             self.refuse()
-        self.recording.changed()
+        if not self.recording.marked:
+            self.recording.changed()
 
     async def checkpoint(self, data: object, /) -> None:
         self.update_data(data)

@@ -33,19 +33,15 @@ UNKNOWN = _Unknown()
 
 
 class Codec(Protocol):
-    """Python's objects as bytes, and back."""
+    """Python's objects as what a record holds, and back."""
 
-    def encode(self, value: object, what: str, /) -> bytes:
-        """The bytes.
+    def encode(self, value: object, what: str, /) -> Encoded:
+        """What stands for it.
 
         Raises:
             TypeError: They can't be said, or not so that they could be read back. The
                 message says where in the value.
         """
-        ...
-
-    def text(self, encoded: Encoded, /) -> Encoded:
-        """The same, for a record."""
         ...
 
     def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
@@ -66,7 +62,9 @@ class Codec(Protocol):
         """
         ...
 
-    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+    def check(
+        self, value: object, encoded: Encoded, kind: object, what: str, /
+    ) -> None:
         """Make sure that this value will be read back as it is.
 
         Raises:
@@ -84,17 +82,22 @@ class JSON:
     def __init__(self) -> None:
         msgspec = _msgspec()
         self._msgspec: Any = msgspec
-        self._plain = msgspec.json.Encoder(enc_hook=_said)
-        self._sorted = msgspec.json.Encoder(enc_hook=_said, order="deterministic")
+        self._encode: Callable[[object], bytes] = msgspec.json.Encoder(
+            enc_hook=_said
+        ).encode
+        # The same for equal sets and dicts.
+        self._sorted: Callable[[object], bytes] = msgspec.json.Encoder(
+            enc_hook=_said, order="deterministic"
+        ).encode
         self._decoder = functools.cache(self._new_decoder)
 
-    def encode(self, value: object, what: str, /) -> bytes:
+    def encode(self, value: object, what: str, /) -> str:
         try:
-            encoded: bytes = self._plain.encode(value)
+            encoded: str = self._encode(value).decode()
         except Exception as error:
             raise self._fault(value, what) from error
         # What is no number is null for msgspec.
-        if b"null" in encoded and any(_is_no_number(leaf) for _, leaf in leaves(value)):
+        if "null" in encoded and any(_is_no_number(leaf) for _, leaf in leaves(value)):
             raise self._fault(value, what)
         return encoded
 
@@ -102,7 +105,7 @@ class JSON:
         """The error for the first thing in it that can't be said."""
         for path, leaf in leaves(value):
             try:
-                self._plain.encode({leaf.key: 0} if isinstance(leaf, Key) else leaf)
+                self._encode({leaf.key: 0} if isinstance(leaf, Key) else leaf)
             except Exception as error:
                 said = "" if isinstance(error, NotImplementedError) else f" ({error})"
             else:
@@ -118,9 +121,6 @@ class JSON:
         return TypeError(
             f"{what} can't be recorded: JSON can't say {reprlib.repr(value)}"
         )
-
-    def text(self, encoded: Encoded, /) -> Encoded:
-        return encoded.decode() if isinstance(encoded, bytes) else encoded
 
     def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
         if isinstance(encoded, bytes):
@@ -159,17 +159,15 @@ class JSON:
         self, action: Callable[..., object], args: tuple[object, ...], /
     ) -> Encoded:
         bound, given = _bound(action, args)
-        try:
-            encoded: bytes = self._sorted.encode(given)
-        except Exception:
-            encoded = self.encode(given, f"the arguments of {name_of(action)}")
+        self.encode(given, f"the arguments of {name_of(action)}")
+        encoded = self._sorted(given).decode()
         if not bound:
-            return encoded.decode()
-        return (
-            f"{encoded.decode()} {self._sorted.encode(_sayable(bound, self)).decode()}"
-        )
+            return encoded
+        return f"{encoded} {self._sorted(_sayable(bound, self)).decode()}"
 
-    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+    def check(
+        self, value: object, encoded: Encoded, kind: object, what: str, /
+    ) -> None:
         try:
             again = self.decoder(kind).decode(encoded)
         except Exception as error:
@@ -197,9 +195,6 @@ class Pickle:
                 f"{what} can't be recorded: {reprlib.repr(value)} can't be pickled: {error}"
             ) from error
 
-    def text(self, encoded: Encoded, /) -> Encoded:
-        return encoded
-
     def decode(self, encoded: Encoded, what: str, kind: object, /) -> object:
         if isinstance(encoded, str):
             return _json().decode(encoded, what, kind)
@@ -218,7 +213,9 @@ class Pickle:
         bound, given = _bound(action, args)
         return self.encode((*given, bound), f"the arguments of {name_of(action)}")
 
-    def check(self, value: object, encoded: bytes, kind: object, what: str, /) -> None:
+    def check(
+        self, value: object, encoded: Encoded, kind: object, what: str, /
+    ) -> None:
         """A pickle brings back what it was made of."""
 
 

@@ -27,7 +27,7 @@ from ._parallel import Parallel
 from ._pool import WorkerPool
 from ._processes import Processes
 from ._recorder import Recorder
-from ._recording import NOTHING, Journaled, Recording
+from ._recording import NOTHING, Recording
 from ._runner import Runner
 from ._selection import Runners
 from ._signals import running
@@ -243,7 +243,8 @@ class Instance:
         elif entry.recording is None:
             self._fan_out(entry, work, runner, NOTHING)
         else:
-            entry.recording.look_up(partial(self._fan_out, entry, work, runner))
+            resume = partial(self._fan_out, entry, work, runner)
+            entry.recording.look_up(resume, starts=False)
             self._tell_added(entry)
         return entry
 
@@ -309,8 +310,8 @@ class Instance:
         if entry.recording is None:
             self._admit(entry)
         else:
-            entry.runner = Journaled(entry.runner)
-            entry.recording.look_up(partial(self._resume, entry))
+            starts = self._runners.starts_at_once(entry.runner)
+            entry.recording.look_up(partial(self._resume, entry), starts=starts)
             self._tell_added(entry)
 
     def _resume(self, entry: Entry, known: Known) -> None:

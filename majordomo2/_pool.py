@@ -87,6 +87,17 @@ class WorkerPool:
             self.running += 1
             self._start(entry)
 
+    def reserve(self) -> bool:
+        """Keep a slot for one that is on its way here, if one is free."""
+        if self.queue or self.running + self.expected >= self.max_workers:
+            return False
+        self.expected += 1
+        return True
+
+    def reserved_no_more(self) -> None:
+        """It is here, or does not come; whoever goes on fills the slot."""
+        self.expected -= 1
+
     def tidy(self, entry: Entry, status: TaskStatus, data: object) -> None:
         """Run the pipeline of a task that had no worker of its own."""
         worker = self._idle.pop() if self._idle else Worker(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -17,10 +17,14 @@ from ._channel import Entry, Known, Reason
 from ._codec import annotated, codec_for
 from ._errors import JournalError
 from ._journal import Journal, Journaling, Record
+from ._task import UNSAVED
 
 # So many records are read or written at once: more make no transaction cheaper, and
 # hold up who waits for the first of them.
 BATCH = 1000
+
+# Of a task that can't be looked up any more.
+LOST = Known(ending=("cancelled", UNSAVED), recorded=True)
 
 Waiter: TypeAlias = Callable[[JournalError | None], None]
 
@@ -31,6 +35,9 @@ class Pool(Protocol):
     waiting: int
 
     def fatal(self, error: BaseException, /) -> None: ...
+    def reserve(self) -> bool: ...
+    def reserved_no_more(self) -> None: ...
+    def fill(self) -> None: ...
 
 
 class Page(Protocol):
@@ -70,6 +77,7 @@ class Recorder:
         self._token = trio.lowlevel.current_trio_token()
         # True: somebody waits. False: it has time. None: there will be no more.
         self._inbox: queue.SimpleQueue[bool | None] = queue.SimpleQueue()
+        self._called = False  # it has been told, and has not looked yet
         self._asked: deque[Page] = deque()
         self._changed: deque[Page] = deque()
         self._waiting: deque[Waiter] = deque()
@@ -82,6 +90,8 @@ class Recorder:
     async def keep(self) -> None:
         """Run the thread."""
         await trio.to_thread.run_sync(self._serve, limiter=trio.CapacityLimiter(1))
+        if self.error is None:  # there may be an abandoned thread that waits
+            self._give_up(JournalError("the journal is closed: its instance has ended"))
 
     def close(self) -> None:
         """No more is to come."""
@@ -91,17 +101,10 @@ class Recorder:
         """What does the journal have of it?"""
         self.pool.waiting += 1
         self._unanswered[page] = None
-        if self.error is None:
-            self._asked.append(page)
-            self._inbox.put(True)
-        else:
-            page.cut_off(page.entry, "cancelled")
-
-    def forget(self, page: Page) -> None:
-        """It is not to hear what the journal has."""
-        if page in self._unanswered:
-            del self._unanswered[page]
-            self.pool.waiting -= 1
+        self._asked.append(page)
+        self._call()
+        if self.error is not None:
+            self._give_up(self.error)
 
     def stop(self) -> None:
         """Cancel those that wait to hear what the journal has of them."""
@@ -111,27 +114,39 @@ class Recorder:
     def _answer(self, answers: Sequence[tuple[Page, Known]]) -> None:
         for page, known in answers:
             if page in self._unanswered:
-                self.forget(page)
+                del self._unanswered[page]
+                self.pool.waiting -= 1
                 page.answered(known)
 
-    def _tell(self, waiters: Sequence[Waiter], error: JournalError | None) -> None:
+    def _tell(self, waiters: Iterable[Waiter], error: JournalError | None) -> None:
         for waiter in waiters:
             waiter(error)
 
     def _fail(self, error: JournalError) -> None:
-        self.error = error
         self.pool.fatal(error)
-        self.stop()
-        self._tell([*self._taken, *self._waiting], error)
+        self._give_up(error)
+
+    def _give_up(self, error: JournalError) -> None:
+        """Nobody is to wait for the journal any more."""
+        self.error = error
+        self._answer([(page, LOST) for page in self._unanswered])
+        waiting = [*self._taken, *self._waiting]
         self._waiting.clear()
+        self._tell(waiting, error)
 
     def when_durable(self, waiter: Waiter) -> None:
         """Call it when all that was marked before is durable, or can't be."""
         if self.error is None:
             self._waiting.append(waiter)
-            self._inbox.put(True)
+            self._call()
         else:
             waiter(self.error)
+
+    def _call(self) -> None:
+        # To wake the thread anew for each would take longer than what it is woken for.
+        if not self._called:
+            self._called = True
+            self._inbox.put(True)
 
     async def until_durable(self) -> None:
         """Wait for it.
@@ -167,7 +182,8 @@ class Recorder:
         if not page.marked:
             page.marked = True
             self._changed.append(page)
-            self._inbox.put(False)
+            if not self._called:
+                self._inbox.put(False)
 
     def wait_until_durable(self) -> None:
         """Block until all that was marked before is durable.
@@ -201,8 +217,10 @@ class Recorder:
             more = True
             while more:
                 more = self._until_news()
-                self._read()
-                self._write()
+                answers = self._read()
+                self._write()  # what is told to start is durable first
+                if answers:
+                    self._token.run_sync_soon(self._answer, answers)
         except BaseException as error:
             self._token.run_sync_soon(self._fail, _told(error))
 
@@ -218,17 +236,20 @@ class Recorder:
                     break
         while news is not None and not self._inbox.empty():
             news = self._inbox.get()
+        self._called = False  # from here on, who comes may have come too late
         return news is not None
 
-    def _read(self) -> None:
-        while self._asked:
-            asked = [self._asked.popleft() for _ in range(min(BATCH, len(self._asked)))]
-            records = self._journal.read([each.entry.name for each in asked])
-            answers = [
-                (each, each.known(record))
-                for each, record in zip(asked, records, strict=True)
-            ]
-            self._token.run_sync_soon(self._answer, answers)
+    def _read(self) -> list[tuple[Page, Known]]:
+        asked = [self._asked.popleft() for _ in range(min(BATCH, len(self._asked)))]
+        if not asked:
+            return []
+        if self._asked:  # the rest in the next turn
+            self._inbox.put(True)
+        records = self._journal.read([page.entry.name for page in asked])
+        return [
+            (page, page.known(record))
+            for page, record in zip(asked, records, strict=True)
+        ]
 
     def _write(self) -> None:
         # Who waits had marked before: so first those who wait are taken, then the marks.

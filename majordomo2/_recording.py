@@ -15,8 +15,7 @@ from ._errors import JournalConflict, JournalError, WorkerDied
 from ._job import Work
 from ._journal import Encoded, Record
 from ._recorder import Recorder
-from ._runner import Attempt, Runner
-from ._task import UNSAVED, Saved, TaskStatus
+from ._task import UNSAVED, Recalled, TaskStatus, as_recorded
 
 # How often a ping alone is recorded, in seconds.
 PINGS = 1.0
@@ -49,13 +48,14 @@ class Recording(Carrier):
         "_action",
         "_attempts",
         "_call",
+        "_cut",
         "_ending",
         "_kind",
         "_looked_up",
-        "_pinged",
         "_recalled",
         "_recorder",
         "_resume",
+        "_starts",
         "_told",
         "_unsaid",
         "attempt",
@@ -80,25 +80,39 @@ class Recording(Carrier):
         self._call = call
         self._kind = _kind(recorder.annotated(entry.action), work)
         self._resume: Callable[[Known], None] | None = None
-        self._looked_up = False
+        self._looked_up = self._starts = False
+        self._cut: Reason | None = None
         self._recalled: object = UNSAVED
         self._attempts = 0
         self._ending: tuple[TaskStatus, object] | None = None
-        self._pinged = self._told = 0.0
+        self._told = 0.0
         self._unsaid: TypeError | None = None  # why the data can't be recorded
 
     # What the journal has of it
 
-    def look_up(self, resume: Callable[[Known], None], /) -> None:
-        """Call it with what the journal has of it."""
+    def look_up(self, resume: Callable[[Known], None], /, *, starts: bool) -> None:
+        """Call it with what the journal has of it.
+
+        Args:
+            resume: Called in the Trio run.
+            starts: If it is to run, and has a slot, it starts at once: so its attempt
+                can be recorded in the same transaction.
+        """
         self._resume = resume
         self.entry.carrier = self
+        self._starts = starts and self._recorder.pool.reserve()
         self._recorder.ask(self)
 
     def known(self, record: Record | None) -> Known:
         """What follows from its record. Called in the thread of the journal."""
-        if record is None:
-            return NOTHING
+        known = NOTHING if record is None else self._follows(record)
+        if known.ending is None:
+            self._attempts = known.attempts + self._starts
+            if self._starts:
+                self._recorder.mark(self)
+        return known
+
+    def _follows(self, record: Record) -> Known:
         if (record.action, record.arguments) != (self._action, self._call):
             given = _shown(self._action, self._call)
             recorded = _shown(record.action, record.arguments)
@@ -118,7 +132,7 @@ class Recording(Carrier):
             typed = partial(
                 self.codec.decode, record.state, f"the state of {record.id}"
             )
-            saved = Saved(typed(UNKNOWN), record.state, typed, options.afresh)
+            saved = Recalled(typed(UNKNOWN), record.state, typed, options.afresh)
         if record.status == "success":
             data: object = None
             if record.data is not None and self._kind is not PARTS:
@@ -141,25 +155,32 @@ class Recording(Carrier):
         entry = self.entry
         resume, self._resume = self._resume, None
         assert resume is not None
+        if self._starts:
+            self._recorder.pool.reserved_no_more()
         self._looked_up = True
         entry.carrier = None
-        entry.attempts = self._attempts = known.attempts
+        entry.attempts = known.attempts
         entry.state = self._recalled = known.saved
-        resume(known)
+        if self._cut is None or known.ending is not None:
+            resume(known)
+        else:
+            entry.end_without_worker(self._cut)
+        if self._starts:
+            self._recorder.pool.fill()  # if it did not need its slot
 
-    def cut_off(self, entry: Entry, reason: Reason, /) -> None:
-        if not self._looked_up:  # else it has ended, and waits to be recorded
-            self._recorder.forget(self)
-            entry.carrier = None
-            entry.end_without_worker(reason)
+    def cut_off(self, _entry: Entry, reason: Reason, /) -> None:
+        """Once it is known what the journal has; an end that is to be recorded stays."""
+        if not self._looked_up:
+            self._cut = reason
 
     # What happens to it
 
-    async def start(self, number: int) -> None:
+    async def started(self, number: int) -> None:
         """An attempt is to start: first that is made durable, so that it counts."""
-        self._attempts = number
-        self.changed()
-        await self._recorder.until_durable()
+        if number > self._attempts:
+            self._attempts = number
+            self.changed()
+            await self._recorder.until_durable()
 
     def heard(self, now: float, /) -> None:
         """It has given a sign of life, at this second of the run."""
@@ -169,8 +190,8 @@ class Recording(Carrier):
 
     def changed(self) -> None:
         """There is something new to record."""
-        self._pinged = time.time()
-        self._recorder.mark(self)
+        if not self.marked:
+            self._recorder.mark(self)
 
     async def until_durable(self) -> None:
         await self._recorder.until_durable()
@@ -210,7 +231,6 @@ class Recording(Carrier):
         else:
             latest = attempt.saved
             saved = attempt.final if attempt.over else latest
-        state = self.codec.text(saved.encoded) if isinstance(saved, Saved) else None
         status: TaskStatus = "unspecified"
         data: Encoded | None = None
         if self._ending is not None:
@@ -221,9 +241,9 @@ class Recording(Carrier):
             self._call,
             status,
             self._attempts,
-            state,
+            as_recorded(saved),
             data,
-            self._pinged,
+            time.time(),  # what is recorded has just happened
         )
 
     def _encoded_end(
@@ -241,7 +261,7 @@ class Recording(Carrier):
             self._unsaid = error
             self._ending = "failure", error
             return "failure", _cause(error)
-        return status, self.codec.text(encoded)
+        return status, encoded
 
 
 def _kind(returned: object, work: Work | None) -> object:
@@ -264,18 +284,3 @@ def _cause(data: object) -> str:
     except Exception:  # of a `__str__`
         return type(data).__qualname__
     return said if len(said) <= 1000 else f"{said[:1000]}…"
-
-
-class Journaled:
-    """A runner before which each attempt is recorded."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-
-    def check(self, action: Callable[..., object], /) -> None:
-        self.runner.check(action)
-
-    async def run(self, attempt: Attempt, /) -> object:
-        assert isinstance(attempt, JournaledAttempt)
-        await attempt.recording.start(attempt.number)
-        return await self.runner.run(attempt)

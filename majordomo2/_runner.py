@@ -59,6 +59,15 @@ class Attempt(Protocol):
         """Has the engine done with this attempt?"""
         ...
 
+    async def ready(self) -> None:
+        """There is a place for the action, and it is to start next.
+
+        A runner awaits it just before: with a journal it returns when it is durable there
+        that the attempt counts. A runner that doesn't is one whose last attempt before a
+        crash may not count.
+        """
+        ...
+
     def start(self) -> None:
         """The action starts now: from here on the keepalive period runs.
 
@@ -117,7 +126,8 @@ class Runner(Protocol):
         ...
 
     async def run(self, attempt: Attempt, /) -> object:
-        """Call `attempt.start()`, then the action, and return what it returns.
+        """Await `attempt.ready()`, call `attempt.start()`, then the action, and return
+        what that returns.
 
         Runs in a Trio task whose context is the attempt's own, so that signals find it:
         an action that runs elsewhere, as in a thread of your own, must run in a copy of

@@ -12,7 +12,6 @@ import trio
 from . import _checks
 from ._options import check_runner
 from ._processes import Processes
-from ._recording import Journaled
 from ._runner import Runner, RunnerName
 from .runners._async import AsyncRunner
 from .runners._inline import InlineRunner
@@ -75,10 +74,12 @@ class Runners:
         runner.check(action)
         return runner
 
+    def starts_at_once(self, runner: Runner) -> bool:
+        """Does an action with a slot need nothing more, such as a thread?"""
+        return runner in (self._runners["async"], self._runners["inline"])
+
     def lent(self, runner: Runner, change: int) -> None:
         """An action waits for another task, or does so no longer."""
-        if isinstance(runner, Journaled):
-            runner = runner.runner
         if runner is self._threads:
             self._threads.lent(change)
 

@@ -13,7 +13,16 @@ from ._attempt import BaseAttempt
 from ._checks import function, is_async
 from ._codec import UNKNOWN, annotated, fitting
 from ._errors import JournalError, NoCurrentTask
-from ._task import UNSAVED, NothingSaved, Saved, Task, check_task, make_task
+from ._task import (
+    UNSAVED,
+    NothingSaved,
+    Recalled,
+    Saved,
+    Task,
+    as_state,
+    check_task,
+    make_task,
+)
 
 T = TypeVar("T")
 
@@ -184,23 +193,19 @@ class TaskState(Generic[T]):
         saved = attempt.saved
         if saved is UNSAVED:
             return self._initial()
-        if isinstance(saved, Saved):
-            if saved.typed is not None:
-                return self._recalled(attempt, saved, saved.typed)
-            saved = saved.data
-        return cast("T", saved)
+        if isinstance(saved, Recalled):
+            return self._recalled(attempt, saved)
+        return cast("T", as_state(saved))
 
-    def _recalled(
-        self, attempt: BaseAttempt, saved: Saved, typed: Callable[[object], object]
-    ) -> T:
+    def _recalled(self, attempt: BaseAttempt, saved: Recalled) -> T:
         try:
-            data = cast("T", typed(self._kind()))
+            data = cast("T", saved.typed(self._kind()))
         except JournalError as error:
             if saved.afresh:
                 return self._initial()
             attempt.failure(error)
         if attempt.saved is saved:  # the same object from now on, as one that was saved
-            attempt.saved = Saved(data, saved.encoded)
+            attempt.saved = Saved((data, saved.encoded))
         return data
 
     def _kind(self) -> object:

@@ -23,6 +23,7 @@ class AsyncRunner:
 
     @disable_ki_protection
     async def run(self, attempt: Attempt, /) -> object:
+        await attempt.ready()
         attempt.start()
         value = attempt.action(*attempt.args)
         if not inspect.isawaitable(value):

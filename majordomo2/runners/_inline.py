@@ -19,4 +19,5 @@ class InlineRunner:
 
     @disable_ki_protection
     async def run(self, attempt: Attempt, /) -> object:
+        await attempt.ready()
         return call(attempt)

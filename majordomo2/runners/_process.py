@@ -64,6 +64,7 @@ class ProcessRunner:
         await take_place(self._places)
         process: _Process | None = None
         try:
+            await attempt.ready()
             while True:
                 process = self._idle.pop() if self._idle else self._start()
                 try:

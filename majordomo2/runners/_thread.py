@@ -50,6 +50,7 @@ class ThreadRunner:
     async def run(self, attempt: Attempt, /) -> object:
         await take_place(self._places)
         try:
+            await attempt.ready()
             return await self._in_thread(attempt)
         finally:
             self._give_place_back()
