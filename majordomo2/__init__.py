@@ -7,7 +7,7 @@ The layout, from the bottom; imports go one way:
     mechanisms  _attempt _outcome _signals _channel _circle _watchdog _tidying
                 runners/ journals/
     engine      _admission _waiting _worker _pool _parallel _recorder _recording
-                _selection _instance _stream _majordomo
+                _past _adder _selection _misplaced _instance _stream _majordomo
     face        __init__ abc
     edges       _cli __main__
 """

@@ -13,7 +13,7 @@ import pickle
 import reprlib
 import sys
 import typing
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from pathlib import PurePath
 from types import GenericAlias, ModuleType
 from typing import Any, Protocol, cast
@@ -50,6 +50,26 @@ class Codec(Protocol):
         Raises:
             JournalError: It isn't one. The message says where in it.
         """
+        ...
+
+    def decode_all(
+        self, encoded: Sequence[Encoded | None], what: str, kind: object = ..., /
+    ) -> Sequence[object]:
+        """The same for many at once; None for None.
+
+        Raises:
+            JournalError: One of them isn't such an object.
+        """
+        ...
+
+    def are_calls(
+        self,
+        action: Callable[..., object],
+        items: Sequence[object],
+        recorded: Sequence[Encoded],
+        /,
+    ) -> bool:
+        """Is each of these what `call` makes of one item?"""
         ...
 
     def call(
@@ -138,6 +158,14 @@ class JSON:
                 f"Journaling(afresh=True))"
             ) from error
 
+    def decode_all(
+        self, encoded: Sequence[Encoded | None], what: str, kind: object = UNKNOWN, /
+    ) -> Sequence[object]:
+        texts = ["null" if each is None else str(each) for each in encoded]
+        return cast(
+            "list[object]", self.decode(f"[{','.join(texts)}]", what, list_of(kind))
+        )
+
     def decoder(self, kind: object) -> Any:
         """What decodes to this type.
 
@@ -154,6 +182,22 @@ class JSON:
         if kind is UNKNOWN:
             return decoder()
         return decoder(kind, dec_hook=_meant)
+
+    def are_calls(
+        self,
+        action: Callable[..., object],
+        items: Sequence[object],
+        recorded: Sequence[Encoded],
+        /,
+    ) -> bool:
+        if isinstance(action, functools.partial):
+            call = functools.partial(self.call, cast("Callable[..., object]", action))
+            return [call((item,)) for item in items] == [*recorded]
+        try:
+            given = self._sorted(list(zip(items, strict=True))).decode()
+        except Exception:  # which each of them says by itself
+            return False
+        return given == f"[{','.join(cast('Sequence[str]', recorded))}]"
 
     def call(
         self, action: Callable[..., object], args: tuple[object, ...], /
@@ -206,6 +250,22 @@ class Pickle:
                 f"its class back, give another id=, or start such tasks anew with "
                 f"start_majordomo(journaling=Journaling(afresh=True, pickle=True))"
             ) from error
+
+    def decode_all(
+        self, encoded: Sequence[Encoded | None], what: str, kind: object = UNKNOWN, /
+    ) -> Sequence[object]:
+        return [
+            None if each is None else self.decode(each, what, kind) for each in encoded
+        ]
+
+    def are_calls(
+        self,
+        action: Callable[..., object],
+        items: Sequence[object],
+        recorded: Sequence[Encoded],
+        /,
+    ) -> bool:
+        return [self.call(action, (item,)) for item in items] == [*recorded]
 
     def call(
         self, action: Callable[..., object], args: tuple[object, ...], /

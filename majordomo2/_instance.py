@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutine
@@ -17,13 +17,16 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from . import _checks, _log as log
+from ._adder import Adder, namer
 from ._attempt import LiveAttempt
 from ._channel import Entry, Known
 from ._errors import MajordomoStopped
 from ._job import Job, Work, check_alone, work_of
 from ._journal import Encoded
+from ._misplaced import misplaced
 from ._options import DEFAULTS, Options, checked
 from ._parallel import Parallel
+from ._past import Past
 from ._pool import WorkerPool
 from ._processes import Processes
 from ._recorder import Recorder
@@ -163,7 +166,7 @@ class Instance:
             RuntimeError: It came from there.
         """
         if not self._is_at_home():
-            raise _misplaced(self, method)
+            raise misplaced(self.id, method)
 
     def _is_at_home(self) -> bool:
         return (
@@ -204,7 +207,7 @@ class Instance:
         action: object,
         options: dict[str, object],
         key: Callable[[object], object] | None,
-    ) -> Callable[[object], Entry]:
+    ) -> Adder:
         """What adds a task for one item of a `map`; the options are checked once."""
         _checks.function("action", action, "map({}, source)")
         function = cast("Callable[..., object]", action)
@@ -212,23 +215,41 @@ class Instance:
         if given.context is None:
             given = given.within(contextvars.copy_context())
         runner = self._runners.of(function, given.runner)
-        items = count()
         if key is not None and given.id is None:
             raise TypeError(
                 "key names the items under the name of the map, and there is none: give "
                 "id= too"
             )
 
-        def add(item: object) -> Entry:
-            id = given.id
-            if id is not None:
-                id = f"{id}/{next(items) if key is None else _checks.key(key(item))}"
-            entry = self._entry(function, (item,), given, runner, id)
+        def add(item: object, id: str) -> Entry:
+            entry = self._entry(function, (item,), given, runner, id or None)
             if not self._is_rejected(entry):
                 self._enter(entry)
             return entry
 
-        return enable_ki_protection(add)
+        return Adder(
+            enable_ki_protection(add),
+            namer(given.id, key),
+            self._past(function, given),
+        )
+
+    def _past(self, action: Callable[..., object], options: Options) -> Past | None:
+        """What the journal may have of a map."""
+        if (
+            self._recorder is None
+            or options.id is None
+            or self._pool.events is not None
+        ):
+            return None
+        return Past(self._recorder, action, f"{options.id}/")
+
+    def recalled(self, number: int) -> None:
+        """So many tasks have succeeded in an earlier run, and are delivered."""
+        self.ended["success"] += number
+
+    def is_running(self, ids: Sequence[str]) -> bool:
+        """Is one of these names taken?"""
+        return not self._names.keys().isdisjoint(ids)
 
     def _add_job(self, work: Work) -> Entry:
         runner = self._runners.of(work.action, work.options.runner)
@@ -443,7 +464,7 @@ class Instance:
 
     def _refusal(self, method: str) -> RuntimeError:
         if not self._is_at_home():
-            return _misplaced(self, method)
+            return misplaced(self.id, method)
         return MajordomoStopped(
             f"{self.id} {self._stopped} and takes no more tasks: "
             f"start another with start_majordomo()"
@@ -476,20 +497,3 @@ class Instance:
             raise errors[0]
         if errors:
             raise BaseExceptionGroup(f"actions of {self.id} let out", errors)
-
-
-def _misplaced(instance: Instance, method: str) -> RuntimeError:
-    """The error for a call from where the instance does not live."""
-    handle = "channel" if method in ("receive", "cancel") else "jarvis"
-    enter = "run_sync" if method in ("add_task", "stop", "cancel") else "run"
-    call = f"trio.from_thread.{enter}({handle}.{method}"
-    if not trio.lowlevel.in_trio_run():
-        return RuntimeError(
-            f"{method}() of {instance.id} was called outside its Trio run, or in another "
-            f"thread: from a thread that Trio started, write {call}, ...)"
-        )
-    return RuntimeError(
-        f"{method}() of {instance.id} was called in another Trio run than its own: each "
-        f"run needs its own start_majordomo(), or write {call}, ..., trio_token=token) "
-        f"in a thread, with the token of the run that started it"
-    )

@@ -39,6 +39,24 @@ class Record(NamedTuple):
     pinged: float
 
 
+class Successes(NamedTuple):
+    """Records of tasks that have succeeded: a sequence for each of their fields.
+
+    Of a million records, to make them one by one would take most of the time.
+
+    Attributes:
+        last: Where the next ones are asked for.
+    """
+
+    last: int
+    ids: Sequence[str]
+    actions: Sequence[str]
+    arguments: Sequence[Encoded]
+    attempts: Sequence[int]
+    states: Sequence[Encoded | None]
+    data: Sequence[Encoded | None]
+
+
 @runtime_checkable
 class Journal(Protocol):
     """Where the records of tasks outlive the process.
@@ -57,6 +75,16 @@ class Journal(Protocol):
 
     def read(self, ids: Sequence[str], /) -> Sequence[Record | None]:
         """The record of each id, as it was written last, or None; in the same order."""
+        ...
+
+    def successes(self, prefix: str, after: int, limit: int, /) -> Successes:
+        """Those whose ids begin so, in the order in which they were first written.
+
+        Args:
+            prefix: The name of a `map`, and a slash.
+            after: Where to begin: 0, or the `last` of those before.
+            limit: How many at most; fewer mean that there are no more.
+        """
         ...
 
     def write(self, records: Sequence[Record], /) -> None:
@@ -148,8 +176,8 @@ def check_journal(
         return None
     if isinstance(journal, type) or not isinstance(journal, Journal):
         raise TypeError(
-            f"journal must be a Journal, an object with the methods open, read, write "
-            f"and close (majordomo2.abc.Journal), not {journal!r}: give one such as "
+            f"journal must be a Journal, an object with the methods open, read, "
+            f"successes, write and close (majordomo2.abc.Journal), not {journal!r}: give one such as "
             f"SQLiteJournal('work.db') of majordomo2.journals"
         )
     return journal, Journaling() if journaling is None else journaling

@@ -81,6 +81,7 @@ class Recorder:
         self._asked: deque[Page] = deque()
         self._changed: deque[Page] = deque()
         self._waiting: deque[Waiter] = deque()
+        self._jobs: deque[Callable[[Journal], None]] = deque()
         self._unanswered: dict[Page, None] = {}
         self._taken: list[Waiter] = []
         self._kinds: WeakKeyDictionary[object, object] = WeakKeyDictionary()
@@ -175,6 +176,11 @@ class Recorder:
         if failed is not None:
             raise failed
 
+    def do(self, job: Callable[[Journal], None]) -> None:
+        """Call it in the thread of the journal, before who waits from now on is told."""
+        self._jobs.append(job)
+        self._call()
+
     # In any thread
 
     def mark(self, page: Page) -> None:
@@ -240,6 +246,8 @@ class Recorder:
         return news is not None
 
     def _read(self) -> list[tuple[Page, Known]]:
+        while self._jobs:
+            self._jobs.popleft()(self._journal)
         asked = [self._asked.popleft() for _ in range(min(BATCH, len(self._asked)))]
         if not asked:
             return []

@@ -14,6 +14,7 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import AbstractAsyncContextManager
+from itertools import islice
 from types import TracebackType
 from typing import NoReturn, TypeAlias, cast
 
@@ -21,11 +22,14 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
 from . import _checks, _log as log
+from ._adder import Adder
 from ._attempt import LiveAttempt
 from ._channel import Entry
 from ._errors import MajordomoStopped
 from ._instance import Instance
+from ._past import Past
 from ._signals import running
+from ._task import Task
 
 Source: TypeAlias = Iterable[object] | AsyncIterable[object]
 
@@ -82,6 +86,15 @@ def default_room(max_workers: float) -> int:
     return UNLIMITED if math.isinf(max_workers) else PER_WORKER * int(max_workers)
 
 
+class Ready:
+    """A result that the journal had, in its place among the others."""
+
+    __slots__ = ("ending",)
+
+    def __init__(self, task: Task[object]) -> None:
+        self.ending = task
+
+
 class Stream(AsyncIterator[object]):
     """The results, as they are asked for.
 
@@ -93,18 +106,20 @@ class Stream(AsyncIterator[object]):
     def __init__(
         self,
         instance: Instance,
-        add: Callable[[object], Entry],
+        adder: Adder,
         source: Source,
         room: float,
         *,
         ordered: bool,
     ) -> None:
         self._instance = instance
-        self._add = add
+        self._add, self._names, self._past = adder
         self._room = room
         self._ordered = ordered
-        self._taken_from: dict[Entry, None] = {}  # started and not yet taken, in order
-        self._ended: deque[Entry] = deque()
+        # Started, or recalled, and not yet taken; in order.
+        self._taken_from: dict[Entry | Ready, None] = {}
+        self._ended: deque[Entry | Ready] = deque()
+        self._ready: deque[Task[object] | None] = deque()  # recalled, before all others
         self._exhausted = False
         self._error: Exception | None = None
         self._consumer: trio.lowlevel.Task | None = None
@@ -130,6 +145,8 @@ class Stream(AsyncIterator[object]):
             self._fed.set()
 
     async def __anext__(self) -> object:
+        if self._ready:
+            return self._ready.popleft()
         if self._busy:
             raise trio.BusyResourceError("another Trio task goes through these results")
         self._busy = True
@@ -142,8 +159,19 @@ class Stream(AsyncIterator[object]):
 
     async def _next(self) -> object:
         while True:
-            more = self._plain is not None and self._read(self._plain)
+            more = False
+            if self._past is not None and self._plain is not None:
+                if not self._taken_from:
+                    await self._recall(self._past, self._plain)
+                    if self._ready:
+                        return self._ready.popleft()
+                    continue
+            elif self._plain is not None:
+                more = self._read(self._plain)
             entry = self._next_entry()
+            if isinstance(entry, Ready):
+                self._take(entry)
+                return entry.ending
             if more and (entry is None or entry.ending is None):
                 await self._wait(trio.lowlevel.checkpoint)
             elif entry is not None:
@@ -158,12 +186,12 @@ class Stream(AsyncIterator[object]):
             else:
                 await self._wait(self._until_news)
 
-    def _next_entry(self) -> Entry | None:
+    def _next_entry(self) -> Entry | Ready | None:
         if self._ordered:
             return next(iter(self._taken_from), None)
         return self._ended[0] if self._ended else None
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry | Ready) -> None:
         del self._taken_from[entry]
         if not self._ordered:
             self._ended.remove(entry)
@@ -183,7 +211,7 @@ class Stream(AsyncIterator[object]):
                 item = self._next_item(source)
                 if not self._exhausted:
                     self._instance.check_open("map")  # the source may have stopped it
-                    self._start(item)
+                    self._start(item, *self._names([item]))
             except Exception as error:
                 self._exhausted = True
                 self._error = _told(error)
@@ -202,8 +230,53 @@ class Stream(AsyncIterator[object]):
             self._ended_by_itself = True
             raise
 
-    def _start(self, item: object) -> None:
-        entry = self._add(item)
+    async def _recall(self, past: Past, source: Iterator[object]) -> None:
+        """Take what the journal has of the next items, and start the others."""
+        if past.is_short:
+            await self._wait(past.read_more)
+        elif self._exhausted or past.is_over:
+            self._past = None
+        else:
+            await trio.lowlevel.checkpoint()
+            self._read_recalled(past, source)
+
+    def _read_recalled(self, past: Past, source: Iterator[object]) -> None:
+        items: list[object] = []
+        room = int(min(self._room, AT_ONCE))
+        try:
+            self._instance.check_open("map")
+            try:
+                items.extend(islice(source, room))
+                self._exhausted = len(items) < room
+            finally:  # what was read before the source raised
+                self._ended_by_itself = len(items) < room
+                if items:
+                    self._instance.check_open("map")
+                    self._take_in(items, past)
+        except Exception as error:
+            self._exhausted = True
+            self._error = _told(error)
+
+    def _take_in(self, items: list[object], past: Past) -> None:
+        ids = self._names(items)
+        number, found = 0, cast("list[Task[object] | None]", [None] * len(ids))
+        if not self._instance.is_running(ids):
+            number, found = past.found(ids, items)
+        self._instance.recalled(number)
+        if number == len(found):
+            self._ready.extend(found)
+            return
+        for item, id, task in zip(items, ids, found, strict=True):
+            if task is None:
+                self._start(item, id)
+                continue
+            ready = Ready(task)
+            self._taken_from[ready] = None
+            if not self._ordered:
+                self._ended.append(ready)
+
+    def _start(self, item: object, id: str) -> None:
+        entry = self._add(item, id)
         self._taken_from[entry] = None
         if not self._ordered:
             if entry.ending is None:
@@ -225,7 +298,7 @@ class Stream(AsyncIterator[object]):
                     item = await anext(source)
                     if self._feeding.cancel_called:
                         return
-                    self._start(item)
+                    self._start(item, *self._names([item]))
                     self._wake_consumer()
         except StopAsyncIteration:
             self._ended_by_itself = True
@@ -264,7 +337,7 @@ class Stream(AsyncIterator[object]):
         attempt = self._attempt
         entry = next(iter(self._taken_from), None)
         if (
-            entry is None
+            not isinstance(entry, Entry)
             or attempt is None
             or attempt.over
             or attempt.home is not entry.home
@@ -290,8 +363,11 @@ class Stream(AsyncIterator[object]):
         """
         attempt = self._attempt
         if attempt is not None and attempt.home is self._instance:
-            for entry in list(self._taken_from):
+            for entry in self._entries():
                 entry.give_up()
+
+    def _entries(self) -> list[Entry]:
+        return [entry for entry in self._taken_from if isinstance(entry, Entry)]
 
     def _wake_consumer(self) -> None:
         if self._consumer is not None:
@@ -303,11 +379,11 @@ class Stream(AsyncIterator[object]):
         self._exhausted = self._closing = True  # nothing is started from now on
         self._instance.streams.discard(self)
         self._feeding.cancel()
-        for entry in list(self._taken_from):
+        for entry in self._entries():
             entry.cancel()
         with trio.CancelScope(shield=True):
             await self._fed.wait()
-            for entry in list(self._taken_from):
+            for entry in self._entries():
                 await entry.receive()
                 if entry.ending is not None and entry.ending.status in (
                     "failure",

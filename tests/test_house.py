@@ -27,8 +27,8 @@ LAYERS = {
     "_policy _processes _remote _runner _statistics _task",
     "mechanisms": "_attempt _channel _circle _outcome _signals _tidying _watchdog "
     "journals runners",
-    "engine": "_admission _instance _majordomo _parallel _pool _recorder _recording "
-    "_selection _stream _waiting _worker",
+    "engine": "_adder _admission _instance _majordomo _misplaced _parallel _past _pool "
+    "_recorder _recording _selection _stream _waiting _worker",
     "face": "__init__ abc",
     "edges": "__main__ _cli",
 }

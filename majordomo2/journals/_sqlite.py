@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
 from .._errors import JournalError
-from .._journal import Record
+from .._journal import Record, Successes
 from ._lock import Lock
 from ._schema import is_new, lock_path, migrate, version_of
 
@@ -24,6 +24,21 @@ _CHANGED = ", ".join(
     f"{name} = excluded.{name}"
     for name in ("status", "attempts", "state", "data", "pinged")
 )
+# As one row, made by SQLite alone: the interpreter is not asked for at each record. The +
+# keeps it from looking the ids up and sorting what it finds. A pickle is no JSON, and so
+# is left to `read`.
+_SUCCESSES = """
+    SELECT max(n), json_group_array(id), json_group_array(action),
+        json_group_array(arguments), json_group_array(attempts),
+        json_group_array(state), json_group_array(data)
+    FROM (
+        SELECT * FROM tasks
+        WHERE +id >= ? AND +id < ? AND n > ? AND status = 'success'
+            AND 'blob' NOT IN (typeof(arguments), typeof(state), typeof(data))
+        ORDER BY n LIMIT ?
+    )
+"""
+
 # So many records in one statement: SQLite takes 32,766 values.
 AT_ONCE = 1000
 # Seconds to wait for somebody else who writes, such as `majordomo2 journal prune`.
@@ -119,6 +134,15 @@ class SQLiteJournal:
             rows = self._open_file().execute(query, [json.dumps(ids)]).fetchall()
         found = {record.id: record for record in map(Record._make, rows)}
         return [found.get(id) for id in ids]
+
+    def successes(self, prefix: str, after: int, limit: int, /) -> Successes:
+        """Those whose ids begin so, in the order in which they were first written."""
+        with self._told("can't be read"):
+            row = self._open_file().execute(
+                _SUCCESSES, [prefix, f"{prefix}\U0010ffff", after, limit]
+            )
+            last, *columns = row.fetchone()
+        return Successes(last or after, *map(json.loads, columns))
 
     def write(self, records: Sequence[Record], /) -> None:
         """Write them all in one transaction."""

@@ -1,0 +1,37 @@
+"""What `map` asks of the instance for each item of its source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import count, islice
+from typing import NamedTuple
+
+from . import _checks
+from ._channel import Entry
+from ._past import Past
+
+
+class Adder(NamedTuple):
+    """Adds a task for each item of a `map`.
+
+    Attributes:
+        add: Adds one, of a name; "" for a fresh one.
+        names: Names items.
+        past: What the journal may have of them.
+    """
+
+    add: Callable[[object, str], Entry]
+    names: Callable[[Sequence[object]], list[str]]
+    past: Past | None
+
+
+def namer(
+    id: str | None, key: Callable[[object], object] | None
+) -> Callable[[Sequence[object]], list[str]]:
+    """What names the items of a map."""
+    if id is None:
+        return lambda items: [""] * len(items)
+    if key is not None:
+        return lambda items: [f"{id}/{_checks.key(key(item))}" for item in items]
+    numbers = count()
+    return lambda items: [f"{id}/{number}" for number in islice(numbers, len(items))]
