@@ -148,6 +148,21 @@ def name(parameter: str, value: object) -> str:
     return value
 
 
+def text(parameter: str, value: str) -> None:
+    """A string that can be written to a file.
+
+    Raises:
+        ValueError: It has halves of characters, as in names of files that are no UTF-8.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{parameter} must be a text that can be recorded, not {value!r}: {error}: "
+            f"give ascii(...) of it"
+        ) from None
+
+
 def key(value: object) -> str | int:
     """What names an item: a string that is not empty, or a whole number.
 

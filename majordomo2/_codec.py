@@ -313,6 +313,8 @@ def _said(value: object) -> str:
 def _meant(kind: type, said: object) -> object:
     if isinstance(said, str) and issubclass(kind, PurePath):
         return kind(said)
+    if kind is object:
+        return said
     raise NotImplementedError(f"{kind.__qualname__} can't be made of JSON")
 
 

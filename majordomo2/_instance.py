@@ -308,6 +308,7 @@ class Instance:
         recorder = self._recorder
         call: Encoded | None = None
         if recorder is not None and id is not None:
+            _checks.text("id", id)
             call = recorder.codec.call(action, args)  # which may be refused
         context = options.context
         entry = Entry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from inspect import iscoroutine
+from inspect import isclass, iscoroutine
 from typing import Generic, Literal, NoReturn, cast, final, get_args
 
 from typing_extensions import TypeVar
@@ -210,7 +210,11 @@ class TaskState(Generic[T]):
 
     def _kind(self) -> object:
         declared = getattr(self, "__orig_class__", None)
-        kind = annotated(self._initial) if declared is None else get_args(declared)[0]
+        if declared is not None:
+            return get_args(declared)[0]
+        if isclass(self._initial):
+            return self._initial
+        kind = annotated(self._initial)
         return type(self._initial()) if kind is UNKNOWN else kind
 
     def update(self, data: T, /) -> None:

@@ -148,14 +148,18 @@ class SQLiteJournal:
         """Write them all in one transaction."""
         file = self._open_file()
         with self._told("can't be written"):
-            if len(records) <= AT_ONCE:
-                _write(file, records)
-            else:
+            parts = [
+                records[first : first + AT_ONCE]
+                for first in range(0, len(records), AT_ONCE)
+            ]
+            if len(parts) > 1:  # one statement is a transaction by itself
                 file.execute("BEGIN IMMEDIATE")
-                for first in range(0, len(records), AT_ONCE):
-                    _write(file, records[first : first + AT_ONCE])
+            for part in parts:
+                _write(file, part)
+            if len(parts) > 1:
                 file.execute("COMMIT")
-            self._check_file()
+            if parts:
+                self._check_file()
 
     def _check_file(self) -> None:
         """SQLite goes on writing to a file that was removed, and nobody would find it."""
