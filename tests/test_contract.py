@@ -65,6 +65,7 @@ class Own:
             if left:
                 attempt.stopped_running()
 
+        await attempt.ready()
         try:
             return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
         except trio.Cancelled:
