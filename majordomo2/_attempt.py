@@ -78,8 +78,12 @@ class BaseAttempt:
     def update_data(self, data: object, /) -> None:
         raise NotImplementedError
 
-    async def checkpoint(self, data: object, /) -> None:
+    async def durable(self) -> None:
         raise NotImplementedError
+
+    async def checkpoint(self, data: object, /) -> None:
+        self.update_data(data)
+        await self.durable()
 
     def checkpoint_sync(self, data: object, /) -> None:
         raise NotImplementedError
@@ -190,11 +194,10 @@ class LiveAttempt(BaseAttempt):
         if self.closed:
             self.refuse()
 
-    async def checkpoint(self, data: object, /) -> None:
+    async def durable(self) -> None:
         import trio  # noqa: PLC0415 - a worker process has this module, and no Trio
 
         self.home.check_unjournaled(self.id)
-        self.update_data(data)
         await trio.lowlevel.checkpoint()
 
     def checkpoint_sync(self, data: object, /) -> None:
@@ -240,8 +243,7 @@ class JournaledAttempt(LiveAttempt):
         if not self.recording.marked:
             self.recording.changed()
 
-    async def checkpoint(self, data: object, /) -> None:
-        self.update_data(data)
+    async def durable(self) -> None:
         await self.recording.until_durable()
 
     def checkpoint_sync(self, data: object, /) -> None:

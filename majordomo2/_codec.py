@@ -123,6 +123,14 @@ class JSON:
 
     def _fault(self, value: object, what: str) -> TypeError:
         """The error for the first thing in it that can't be said."""
+        try:
+            return self._fault_in(value, what)
+        except RecursionError:
+            return TypeError(
+                f"{what} can't be recorded: it holds itself, or is too deep"
+            )
+
+    def _fault_in(self, value: object, what: str) -> TypeError:
         for path, leaf in leaves(value):
             try:
                 self._encode({leaf.key: 0} if isinstance(leaf, Key) else leaf)
@@ -219,7 +227,7 @@ class JSON:
                 f"{what} can't be recorded: {reprlib.repr(value)} is not "
                 f"{_named(kind)}, as is said of it: {error}"
             ) from error
-        if again == value or _compares_by_identity(value, again):
+        if _is_same(value, again):
             return
         raise TypeError(
             f"{what} can't be recorded: {reprlib.repr(value)} would come back as "
@@ -376,8 +384,13 @@ def _is_no_number(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _compares_by_identity(value: object, other: object) -> bool:
-    return type(value) is type(other) and type(value).__eq__ is object.__eq__
+def _is_same(value: object, again: object) -> bool:
+    if type(value) is type(again) and type(value).__eq__ is object.__eq__:
+        return True  # which can't be told
+    try:
+        return bool(again == value)
+    except Exception:  # of a class of the user's
+        return False
 
 
 def _shortened(encoded: str) -> str:

@@ -235,13 +235,10 @@ class Instance:
 
     def _past(self, action: Callable[..., object], options: Options) -> Past | None:
         """What the journal may have of a map."""
-        if (
-            self._recorder is None
-            or options.id is None
-            or self._pool.events is not None
-        ):
+        recorder, id = self._recorder, options.id
+        if recorder is None or id is None or self._pool.events is not None:
             return None
-        return Past(self._recorder, action, f"{options.id}/")
+        return Past(recorder, action, f"{id}/")
 
     def recalled(self, number: int) -> None:
         """So many tasks have succeeded in an earlier run, and are delivered."""
@@ -272,6 +269,7 @@ class Instance:
     def _fan_out(self, entry: Entry, work: Work, runner: Runner, known: Known) -> None:
         """Add the subtasks of a parallel task."""
         journaled = entry.recording is not None
+        options = work.options.within(entry.context) if journaled else work.options
         if known.ending is not None and known.ending[0] != "success":
             entry.conclude(*known.ending)
             return
@@ -279,7 +277,7 @@ class Instance:
             self._entry(
                 work.action,
                 (arg,),
-                work.options,
+                options,
                 runner,
                 f"{entry.name}/{number}" if journaled else None,
             )

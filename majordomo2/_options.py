@@ -35,7 +35,8 @@ class TaskOptions(TypedDict, total=False):
             the queue and all waits in it. Default: no limit.
         priority: Larger is started first, equals in order of arrival. Default: 0.
         id: The task's name; a second task of that name is rejected while the first is
-            queued or running. Default: a fresh one.
+            queued or running. By it a journal knows the task again. Default: a fresh
+            one, and the task is in no journal.
         context: The `contextvars.Context` whose copies the attempts run in. Default:
             the one in which the task is added.
     """

@@ -51,6 +51,7 @@ class Recording(Carrier):
         "_cut",
         "_ending",
         "_kind",
+        "_last",
         "_looked_up",
         "_recalled",
         "_recorder",
@@ -85,6 +86,7 @@ class Recording(Carrier):
         self._recalled: object = UNSAVED
         self._attempts = 0
         self._ending: tuple[TaskStatus, object] | None = None
+        self._last: Record | None = None  # once it has ended
         self._told = 0.0
         self._unsaid: TypeError | None = None  # why the data can't be recorded
 
@@ -216,15 +218,20 @@ class Recording(Carrier):
         assert self._ending is not None
         self._recorder.pool.waiting -= 1
         status, data = self._ending
-        if error is not None:  # without its journal there is no such end
-            self.entry.conclude("cancelled")
-            return
         if self._unsaid is not None:
             log.ended(self.entry.label, status, self._attempts, data)
-        self.entry.conclude(status, data)
+        if error is None:
+            self.entry.conclude(status, data)
+        else:  # without its journal there is no such end
+            self.entry.conclude("cancelled")
+        # The attempt, which a failure's traceback holds, must not hold the failure.
+        self.attempt = self._ending = None
+        del self.entry
 
     def record(self) -> Record:
         """The record as it stands. Called in the thread of the journal."""
+        if self._last is not None:  # what a leftover has marked is no news
+            return self._last
         attempt = self.attempt
         if attempt is None:
             saved = self._recalled
@@ -235,7 +242,7 @@ class Recording(Carrier):
         data: Encoded | None = None
         if self._ending is not None:
             status, data = self._encoded_end(*self._ending)
-        return Record(
+        made = Record(
             self.entry.name,
             self._action,
             self._call,
@@ -245,6 +252,9 @@ class Recording(Carrier):
             data,
             time.time(),  # what is recorded has just happened
         )
+        if self._ending is not None:
+            self._last = made
+        return made
 
     def _encoded_end(
         self, status: TaskStatus, data: object

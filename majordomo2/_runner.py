@@ -84,8 +84,8 @@ class Attempt(Protocol):
         """A ping that saves the state."""
         ...
 
-    async def checkpoint(self, data: object, /) -> None:
-        """A ping that saves the state, and returns when it is durable in the journal."""
+    async def durable(self) -> None:
+        """Return when all that was saved before is durable in the journal."""
         ...
 
     def listen(self, look: Callable[[], None], /) -> None:

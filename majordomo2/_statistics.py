@@ -25,7 +25,8 @@ class Statistics(NamedTuple):
     Attributes:
         queued: Tasks that wait for a worker.
         running: Tasks in their action, or in their pipeline.
-        waiting: Tasks that wait for the moment of their restart, and parallel ones that
+        waiting: Tasks that wait for the moment of their restart, or to be looked up or
+            recorded in the journal, and parallel ones that
             wait for their subtasks.
         finished: How many ended with each status.
         restarts: Attempts that were started, beyond the first ones.

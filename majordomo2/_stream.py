@@ -258,7 +258,12 @@ class Stream(AsyncIterator[object]):
             self._error = _told(error)
 
     def _take_in(self, items: list[object], past: Past) -> None:
-        ids = self._names(items)
+        try:
+            ids = self._names(items)
+        except Exception:  # a key that raises: those before it are as good as ever
+            for item in items:
+                self._start(item, *self._names([item]))
+            raise
         number, found = 0, cast("list[Task[object] | None]", [None] * len(ids))
         if not self._instance.is_running(ids):
             number, found = past.found(ids, items)

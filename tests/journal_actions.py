@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import enum
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -89,6 +91,34 @@ async def waits_for(x: object) -> None:
 def saves_in_place(x: object) -> None:
     """It saves, and returns."""
     checkpoint_sync(x)
+
+
+def saves_from_two_threads(upto: int) -> int:
+    """It counts, and every other number is waited for; one at a time saves."""
+    turn = [threading.Semaphore(1), threading.Semaphore(0)]
+
+    def save(first: int) -> None:
+        for number in range(first, upto + 1, 2):
+            turn[number % 2].acquire()
+            if number % 2:
+                update_data(number)
+                turn[0].release()
+            else:
+                # The other goes on as soon as this one is on its way.
+                waits = threading.Thread(
+                    target=contextvars.copy_context().run,
+                    args=(checkpoint_sync, number),
+                )
+                waits.start()
+                waits.join(0.001)
+                turn[1].release()
+                waits.join()
+
+    other = threading.Thread(target=contextvars.copy_context().run, args=(save, 1))
+    other.start()
+    save(0)
+    other.join()
+    return upto
 
 
 class Colour(enum.Enum):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias, TypeVar
@@ -27,6 +29,7 @@ from journal_actions import (
     doubled_async,
     fails,
     progress,
+    saves_from_two_threads,
     saves_in_place,
     saves_what_can_not_be_said,
     waits_for,
@@ -418,6 +421,21 @@ def test_a_checkpoint_returns_when_the_state_is_durable(
     ]
 
 
+def test_states_of_a_process_stay_in_order(memory: Mortal) -> None:
+    """SPEC 10.3: what another thread saves while one waits is the later one."""
+
+    async def body(jarvis: Majordomo) -> None:
+        task = await jarvis.run(
+            saves_from_two_threads, 200, id="x", runner="process", retries=0
+        )
+        assert task.state == task.result() == 200
+
+    run(memory, body)
+    states = [record.state for batch in memory.batches for record in batch]
+    numbers = [int(str(state)) for state in states if state is not None]
+    assert numbers == sorted(numbers)
+
+
 def test_a_checkpoint_from_a_thread_of_trios(memory: Mortal) -> None:
     """SPEC 4.7: signals work in threads that the action enters."""
 
@@ -585,6 +603,24 @@ def test_tasks_without_a_name_are_not_recorded(memory: Mortal) -> None:
 
 
 # Many under one name
+
+
+NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("NUMBER")
+
+
+def test_parts_see_the_context_of_their_addition(memory: Mortal) -> None:
+    """SPEC 7.4: though they are made when the journal has answered."""
+
+    async def part(_: int) -> int:
+        return NUMBER.get()
+
+    async def body(jarvis: Majordomo) -> list[int]:
+        NUMBER.set(5)
+        channel = jarvis.add_task(job(part, 1, 2, parallel=True, id="x"))
+        NUMBER.set(6)
+        return await channel.result()
+
+    assert run(memory, body) == [5, 5]
 
 
 def test_parallel_tasks_go_on(journal: Mortal) -> None:
@@ -793,6 +829,26 @@ def test_a_key_that_names_nothing(memory: Mortal, name: object) -> None:
                 await anext(out)
 
     run(memory, body)
+
+
+def test_a_key_that_fails_later(memory: Mortal) -> None:
+    """SPEC 7.9: those before it are delivered first."""
+
+    def key(x: int) -> str:
+        if x == 3:
+            raise ZeroDivisionError
+        return str(x)
+
+    async def body(jarvis: Majordomo) -> list[object]:
+        found: list[object] = []
+        async with jarvis.map(doubled, range(9), id="x", key=key) as results:
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012 - wherever it is
+                async for task in results:
+                    found.append(task.data)  # noqa: PERF401 - until it raises
+        return found
+
+    assert run(memory, body) == [0, 2, 4]
+    assert run(memory, body) == [0, 2, 4]
 
 
 @pytest.mark.parametrize("stays", [True, False])
@@ -1006,6 +1062,54 @@ def test_a_result_that_can_not_be_recorded(
     run(memory, body)
     assert one(memory, "x").status == "failure"
     assert "ended as failure" in caplog.text
+
+
+def test_a_state_that_holds_itself(memory: Mortal) -> None:
+    """SPEC 10.4: it is refused, and nothing hangs."""
+
+    async def action() -> list[object]:
+        endless: list[object] = []
+        endless.append(endless)
+        with pytest.raises(
+            TypeError, match="the state of x can't be recorded: it holds"
+        ):
+            update_data(endless)
+        return endless
+
+    async def body(jarvis: Majordomo) -> None:
+        task = await jarvis.run(action, id="x")
+        assert "it holds itself" in str(task.data)
+
+    run(memory, body)
+
+
+@dataclass
+class Quarrelsome:
+    """It compares with nobody."""
+
+    x: int
+
+    def __eq__(self, other: object) -> bool:
+        raise ZeroDivisionError
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def quarrels() -> Quarrelsome:
+    return Quarrelsome(1)
+
+
+def test_a_result_that_can_not_be_compared(memory: Mortal) -> None:
+    """SPEC 10.4: a failure of the task, and not of the journal."""
+
+    async def body(jarvis: Majordomo) -> None:
+        task = await jarvis.run(quarrels, id="x")
+        assert (task.status, "would come back as" in str(task.data)) == (
+            "failure",
+            True,
+        )
+
+    run(memory, body)
 
 
 def test_a_state_key_that_would_come_back_as_another(memory: Mortal) -> None:

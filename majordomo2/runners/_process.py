@@ -389,10 +389,10 @@ class _Process:
             case _wire.CHECKPOINT:
                 self._asked = True
                 number, state = _reply.checkpoint(message)
+                attempt.update_data(state)
                 # It waits in a Trio task of its own; in no context, which may be large.
-                Context().run(
-                    self._runner.start_soon, self._checkpoint, attempt, number, state
-                )
+                start = self._runner.start_soon
+                Context().run(start, self._answer, attempt, number)
             case _wire.STARTED:
                 self._started = True
                 attempt.start()
@@ -406,11 +406,11 @@ class _Process:
             case _:
                 self._reply = message
 
-    async def _checkpoint(self, attempt: Attempt, number: int, state: object) -> None:
-        """Save a state, and tell the process when it is durable."""
+    async def _answer(self, attempt: Attempt, number: int) -> None:
+        """Tell the process when the state that it has saved is durable."""
         error: BaseException | None = None
         try:
-            await attempt.checkpoint(state)
+            await attempt.durable()
         except trio.Cancelled:
             raise
         except BaseException as raised:
