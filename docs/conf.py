@@ -33,7 +33,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     # Other projects' pages: the docs are built without a network.
     (r"py:.*", r"(collections|contextlib|contextvars|typing|typing_extensions)\..*"),
-    (r"py:.*", r"(outcome|trio)\..*"),
+    (r"py:.*", r"(os|outcome|trio)\..*"),
     (r"py:class", r"AbstractAsyncContextManager"),  # as overloads name it
     (r"py:class", r"TypeIs"),
     # What signatures need to say "lists", "any number of arguments", "no success".

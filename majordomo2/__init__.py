@@ -3,11 +3,12 @@
 The layout, from the bottom; imports go one way:
 
     values      _errors _task _checks _pipeline _policy _runner _options _job _log _events
-                _statistics _processes _remote _journal _codec
+                _statistics _processes _remote _journal _annotations _codec
     mechanisms  _attempt _outcome _signals _channel _circle _watchdog _tidying
                 runners/ journals/
     engine      _admission _waiting _worker _pool _parallel _recorder _recording
-                _past _adder _selection _misplaced _instance _stream _majordomo
+                _past _adder _names _selection _misplaced _instance _stream
+                _majordomo
     face        __init__ abc
     edges       _cli __main__
 """

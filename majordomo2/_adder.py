@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import _checks
 from ._channel import Entry
-from ._past import Past
+
+if TYPE_CHECKING:
+    from ._past import Past
 
 
 class Adder(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
 from typing import (
+    TYPE_CHECKING,
     Generic,
     Literal,
     NamedTuple,
@@ -26,13 +27,15 @@ from trio.lowlevel import Abort, RaiseCancelT, Task as TrioTask
 
 from . import _log as log
 from ._attempt import JournaledAttempt, LiveAttempt
-from ._codec import Codec
 from ._options import Options
 from ._pipeline import Function, Stage
 from ._runner import Runner
 from ._signals import running, tidied_task
 from ._task import UNSAVED, Task, TaskResult, TaskStatus, as_state, make_task
 from ._watchdog import Watched
+
+if TYPE_CHECKING:
+    from ._codec import Codec  # which only a journal needs
 
 T_co = TypeVar("T_co", covariant=True)
 Reason: TypeAlias = Literal["timeout", "expired", "cancelled"]
@@ -121,6 +124,9 @@ class Known(NamedTuple):
     saved: object = UNSAVED
     ending: tuple[TaskStatus, object] | None = None
     recorded: bool = False
+
+
+NOTHING_KNOWN = Known()
 
 
 class Recorded(Protocol):

@@ -9,27 +9,15 @@ import functools
 import importlib
 import inspect
 import math
-import pickle
 import reprlib
-import sys
-import typing
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
-from types import GenericAlias, ModuleType
+from types import ModuleType
 from typing import Any, Protocol, cast
 
+from ._annotations import UNKNOWN, bound, list_of, name_of
 from ._errors import JournalError
 from ._journal import Encoded
-from ._pipeline import Apply, Flatten, Stage
-
-
-class _Unknown:
-    def __repr__(self) -> str:
-        return "an unknown type"
-
-
-# The type of what nobody has said the type of: it is read back as JSON has it.
-UNKNOWN = _Unknown()
 
 
 class Codec(Protocol):
@@ -210,12 +198,12 @@ class JSON:
     def call(
         self, action: Callable[..., object], args: tuple[object, ...], /
     ) -> Encoded:
-        bound, given = _bound(action, args)
+        keywords, given = bound(action, args)
         self.encode(given, f"the arguments of {name_of(action)}")
         encoded = self._sorted(given).decode()
-        if not bound:
+        if not keywords:
             return encoded
-        return f"{encoded} {self._sorted(_sayable(bound, self)).decode()}"
+        return f"{encoded} {self._sorted(_sayable(keywords, self)).decode()}"
 
     def check(
         self, value: object, encoded: Encoded, kind: object, what: str, /
@@ -239,9 +227,17 @@ class JSON:
 class Pickle:
     """By pickle, whose files can run code when they are loaded."""
 
+    def __init__(self) -> None:
+        import pickle  # noqa: PLC0415 - few want it
+
+        self._dumps, self._loads = pickle.dumps, pickle.loads
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _pickle, ()
+
     def encode(self, value: object, what: str, /) -> bytes:
         try:
-            return pickle.dumps(value, 5)
+            return self._dumps(value, 5)
         except Exception as error:
             raise TypeError(
                 f"{what} can't be recorded: {reprlib.repr(value)} can't be pickled: {error}"
@@ -251,7 +247,7 @@ class Pickle:
         if isinstance(encoded, str):
             return _json().decode(encoded, what, kind)
         try:
-            return cast("object", pickle.loads(encoded))  # noqa: S301 - asked for
+            return cast("object", self._loads(encoded))
         except Exception as error:
             raise JournalError(
                 f"{what} is recorded as a pickle that can't be loaded: {error!r}: change "
@@ -278,8 +274,8 @@ class Pickle:
     def call(
         self, action: Callable[..., object], args: tuple[object, ...], /
     ) -> Encoded:
-        bound, given = _bound(action, args)
-        return self.encode((*given, bound), f"the arguments of {name_of(action)}")
+        keywords, given = bound(action, args)
+        return self.encode((*given, keywords), f"the arguments of {name_of(action)}")
 
     def check(
         self, value: object, encoded: Encoded, kind: object, what: str, /
@@ -289,6 +285,10 @@ class Pickle:
 
 def _json() -> Codec:
     return codec_for(pickled=False)
+
+
+def _pickle() -> Codec:
+    return codec_for(pickled=True)
 
 
 @functools.cache
@@ -401,27 +401,6 @@ def _named(kind: object) -> str:
     return kind.__qualname__ if inspect.isclass(kind) else str(kind)
 
 
-def name_of(action: Callable[..., object]) -> str:
-    """The qualified name of a function; of a partial, of what it calls."""
-    while isinstance(action, functools.partial):
-        action = cast("Callable[..., object]", action.func)
-    if not hasattr(action, "__qualname__"):
-        action = cast("Callable[..., object]", type(action))
-    return f"{action.__module__}.{action.__qualname__}"
-
-
-def _bound(
-    action: Callable[..., object], args: tuple[object, ...]
-) -> tuple[dict[str, object], tuple[object, ...]]:
-    """What partials have bound by keyword, and all positional arguments."""
-    bound: dict[str, object] = {}
-    while isinstance(action, functools.partial):
-        bound = {**action.keywords, **bound}
-        args = (*action.args, *args)
-        action = cast("Callable[..., object]", action.func)
-    return bound, args
-
-
 def _sayable(bound: dict[str, object], codec: JSON) -> dict[str, object]:
     """What a keyword holds that JSON can't say, such as a client, counts by its type."""
     said: dict[str, object] = {}
@@ -435,52 +414,15 @@ def _sayable(bound: dict[str, object], codec: JSON) -> dict[str, object]:
     return said
 
 
-def type_after(kind: object, stages: tuple[Stage, ...]) -> object:
-    """What the pipeline makes of data of this type, as far as annotations say it.
-
-    A filter or a sort makes a list of it.
-    """
-    for stage in stages:
-        if isinstance(stage, Apply):
-            kind = annotated(stage.function)
-        elif isinstance(stage, Flatten):
-            kind = UNKNOWN
-        else:
-            item, *_ = [*typing.get_args(kind), UNKNOWN]
-            kind = list_of(item)
-    return kind
-
-
-def list_of(kind: object) -> object:
-    return UNKNOWN if kind is UNKNOWN else GenericAlias(list, (kind,))
-
-
-def annotated(function: Callable[..., object]) -> object:
-    """What a function is annotated to return; `UNKNOWN` if it isn't."""
-    while isinstance(function, functools.partial):
-        function = cast("Callable[..., object]", function.func)
-    if not hasattr(function, "__annotations__") or inspect.isclass(function):
-        function = type(function).__call__
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except Exception:  # of names that only a type checker has
-        return UNKNOWN
-    kind = hints.get("return", UNKNOWN)
-    if typing.get_origin(kind) in (Awaitable, Coroutine):
-        return typing.get_args(kind)[-1]
-    return kind
-
-
 def fitting(value: object, kind: object, what: str) -> object:
     """The value, or what it stands for if it is what JSON has of a `kind`.
 
     Raises:
         JournalError: It is not. The message says where in it.
     """
-    # Without msgspec there was no journal; and what JSON has is made of these.
-    msgspec = sys.modules.get("msgspec")
-    if msgspec is None or kind is UNKNOWN or type(value) not in _OF_JSON:
+    if kind is UNKNOWN or type(value) not in _OF_JSON:
         return value
+    msgspec: Any = _msgspec()
     try:
         converted = cast("object", msgspec.convert(value, kind, dec_hook=_meant))
     except msgspec.ValidationError as error:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from inspect import iscoroutine
 from itertools import count
 from threading import get_ident
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import trio
 from trio.lowlevel import enable_ki_protection
@@ -19,24 +19,25 @@ from trio.lowlevel import enable_ki_protection
 from . import _checks, _log as log
 from ._adder import Adder, namer
 from ._attempt import LiveAttempt
-from ._channel import Entry, Known
+from ._channel import NOTHING_KNOWN, Entry, Known
 from ._errors import MajordomoStopped
 from ._job import Job, Work, check_alone, work_of
-from ._journal import Encoded
 from ._misplaced import misplaced
+from ._names import Names
 from ._options import DEFAULTS, Options, checked
 from ._parallel import Parallel
-from ._past import Past
 from ._pool import WorkerPool
 from ._processes import Processes
-from ._recorder import Recorder
-from ._recording import NOTHING, Recording
 from ._runner import Runner
 from ._selection import Runners
 from ._signals import running
 from ._statistics import ENDINGS, Statistics
-from ._task import FRESH, TaskStatus, fresh_id
+from ._task import TaskStatus, fresh_id
 from ._waiting import TotalClock
+
+if TYPE_CHECKING:
+    from ._past import Past
+    from ._recorder import Recorder
 
 _numbers = count(1)
 
@@ -58,11 +59,11 @@ class Instance:
         self._runners = Runners(pool.max_workers, pool.nursery, processes)
         self._recorder = recorder
         if recorder is not None:
-            pool.nursery.start_soon(recorder.keep)
+            self._keep(recorder)
         self.ended: dict[TaskStatus, int] = dict.fromkeys(ENDINGS, 0)
         self.abandoned_threads = 0
         self.streams: set[Reader] = set()
-        self._names: dict[str, Entry] = {}
+        self.names = Names(pool)
         self._unfinished = 0
         self._leaving = False
         self._stopped: str | None = None
@@ -70,6 +71,13 @@ class Instance:
         self._token = trio.lowlevel.current_trio_token()
         self._quiet = trio.lowlevel.ParkingLot()
         pool.nursery.start_soon(self._watch)
+
+    def _keep(self, recorder: Recorder) -> None:
+        from ._past import Past  # noqa: PLC0415 - without a journal nobody wants them
+        from ._recording import Recording  # noqa: PLC0415
+
+        self._past, self._recording = Past, Recording
+        self.nursery.start_soon(recorder.keep)
 
     async def _watch(self) -> None:
         """Run the watchdog, which hears first of a cancellation from outside.
@@ -230,23 +238,19 @@ class Instance:
         return Adder(
             enable_ki_protection(add),
             namer(given.id, key),
-            self._past(function, given),
+            self._past_of(function, given),
         )
 
-    def _past(self, action: Callable[..., object], options: Options) -> Past | None:
+    def _past_of(self, action: Callable[..., object], options: Options) -> Past | None:
         """What the journal may have of a map."""
         recorder, id = self._recorder, options.id
         if recorder is None or id is None or self._pool.events is not None:
             return None
-        return Past(recorder, action, f"{id}/")
+        return self._past(recorder, action, f"{id}/")
 
     def recalled(self, number: int) -> None:
         """So many tasks have succeeded in an earlier run, and are delivered."""
         self.ended["success"] += number
-
-    def is_running(self, ids: Sequence[str]) -> bool:
-        """Is one of these names taken?"""
-        return not self._names.keys().isdisjoint(ids)
 
     def _add_job(self, work: Work) -> Entry:
         runner = self._runners.of(work.action, work.options.runner)
@@ -259,7 +263,7 @@ class Instance:
         if not work.parallel:
             self._enter(entry)
         elif entry.recording is None:
-            self._fan_out(entry, work, runner, NOTHING)
+            self._fan_out(entry, work, runner, NOTHING_KNOWN)
         else:
             resume = partial(self._fan_out, entry, work, runner)
             entry.recording.look_up(resume, starts=False)
@@ -303,8 +307,7 @@ class Instance:
         id: str | None,
         work: Work | None = None,
     ) -> Entry:
-        recorder = self._recorder
-        call: Encoded | None = None
+        recorder, call = self._recorder, None
         if recorder is not None and id is not None:
             _checks.text("id", id)
             call = recorder.codec.call(action, args)  # which may be refused
@@ -319,7 +322,7 @@ class Instance:
             contextvars.copy_context() if context is None else context.copy(),
         )
         if recorder is not None and call is not None:
-            entry.recording = Recording(recorder, entry, call, work)
+            entry.recording = self._recording(recorder, entry, call, work)
         self._unfinished += 1
         if options.total_timeout != math.inf:
             self._start_clock(entry)
@@ -370,25 +373,16 @@ class Instance:
         self._pool.watchdog.watch(entry.clock, entry.expires)
 
     def _is_rejected(self, entry: Entry) -> bool:
-        if entry.options.id is None:
+        if entry.options.id is None or self.names.take(entry):
             return False
-        if entry.name in self._names or self._is_fresh_name(entry.name):
-            self._tell_refused(entry)
-            entry.finish("rejected")
-            return True
-        self._names[entry.name] = entry
-        return False
-
-    def _is_fresh_name(self, name: str) -> bool:
-        """Is it that of a task here that was given no name?"""
-        # Only who gives such a name pays for the search.
-        return name.startswith(FRESH) and name in self._pool.names()
+        self._tell_refused(entry)
+        entry.finish("rejected")
+        return True
 
     def finished(self, entry: Entry) -> None:
         """A task has ended."""
         assert entry.ending is not None
-        if self._names and self._names.get(entry.name) is entry:
-            del self._names[entry.name]
+        self.names.free(entry)
         self.ended[entry.ending.status] += 1
         if entry.clock is not None:
             self._pool.watchdog.forget(entry.clock)

@@ -21,7 +21,6 @@ from trio.lowlevel import enable_ki_protection
 
 from . import _checks
 from ._channel import Entry, ResultChannel
-from ._codec import codec_for
 from ._events import Events, Observer, check_observers
 from ._instance import Instance
 from ._job import Job
@@ -30,7 +29,6 @@ from ._options import DEFAULTS, TaskOptions
 from ._policy import Budget, check_limit
 from ._pool import WorkerPool
 from ._processes import Processes, check_processes
-from ._recorder import Recorder
 from ._runner import Runner
 from ._statistics import Statistics
 from ._stream import Mapping, Stream, check_key, check_source, default_room
@@ -313,12 +311,18 @@ class _Block(AbstractAsyncContextManager[Majordomo, None]):
         self._entered = True
         now = trio.lowlevel.current_clock().current_time
         if self._journal is not None:
+            from ._codec import codec_for  # noqa: PLC0415 - without one it is not wanted
+
             codec_for(pickled=self._journal[1].pickle)  # needs what may be missing
             await trio.to_thread.run_sync(self._journal[0].open)
         self._nursery_block = trio.open_nursery()
         nursery = await self._nursery_block.__aenter__()
         pool = WorkerPool(nursery, self._max_workers, self._budget, self._events, now)
-        recorder = None if self._journal is None else Recorder(*self._journal, pool)
+        recorder = None
+        if self._journal is not None:
+            from ._recorder import Recorder  # noqa: PLC0415 - as above
+
+            recorder = Recorder(*self._journal, pool)
         self._instance = Instance(pool, self._processes, recorder)
         return Majordomo(self._instance)
 

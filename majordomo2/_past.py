@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ._codec import name_of
+from ._annotations import name_of
 from ._errors import JournalError
 from ._journal import Encoded, Journal, Successes
 from ._recorder import Recorder

@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
 
+from ._annotations import annotated
 from ._attempt import BLOCKING
 from ._channel import Entry, Known, Reason
-from ._codec import annotated, codec_for
+from ._codec import codec_for
 from ._errors import JournalError
 from ._journal import Journal, Journaling, Record
 from ._task import UNSAVED

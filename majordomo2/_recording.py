@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 
 from . import _log as log
+from ._annotations import UNKNOWN, list_of, name_of, type_after
 from ._attempt import JournaledAttempt
-from ._channel import Carrier, Entry, Known, Reason
-from ._codec import UNKNOWN, list_of, name_of, type_after
+from ._channel import NOTHING_KNOWN, Carrier, Entry, Known, Reason
 from ._errors import JournalConflict, JournalError, WorkerDied
 from ._job import Work
 from ._journal import Encoded, Record
@@ -19,8 +19,6 @@ from ._task import UNSAVED, Recalled, TaskStatus, as_recorded
 
 # How often a ping alone is recorded, in seconds.
 PINGS = 1.0
-
-NOTHING = Known()
 
 
 class _Parts:
@@ -107,7 +105,7 @@ class Recording(Carrier):
 
     def known(self, record: Record | None) -> Known:
         """What follows from its record. Called in the thread of the journal."""
-        known = NOTHING if record is None else self._follows(record)
+        known = NOTHING_KNOWN if record is None else self._follows(record)
         if known.ending is None:
             self._attempts = known.attempts + self._starts
             if self._starts:
@@ -124,7 +122,7 @@ class Recording(Carrier):
             return self._decoded(record)
         except JournalError as error:
             if self._recorder.options.afresh:
-                return NOTHING
+                return NOTHING_KNOWN
             return Known(ending=("failure", error), recorded=True)
 
     def _decoded(self, record: Record) -> Known:

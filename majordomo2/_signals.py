@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from inspect import isclass, iscoroutine
@@ -11,7 +12,6 @@ from typing_extensions import TypeVar
 
 from ._attempt import BaseAttempt
 from ._checks import function, is_async
-from ._codec import UNKNOWN, annotated, fitting
 from ._errors import JournalError, NoCurrentTask
 from ._task import (
     UNSAVED,
@@ -209,6 +209,8 @@ class TaskState(Generic[T]):
         return data
 
     def _kind(self) -> object:
+        from ._annotations import UNKNOWN, annotated  # noqa: PLC0415 - only for a journal
+
         declared = getattr(self, "__orig_class__", None)
         if declared is not None:
             return get_args(declared)[0]
@@ -249,6 +251,10 @@ class TaskState(Generic[T]):
         state = check_task(task).state
         if isinstance(state, NothingSaved):
             return None
+        if "msgspec" not in sys.modules:  # it comes from no journal
+            return cast("T", state)
+        from ._codec import fitting  # noqa: PLC0415 - as above
+
         return cast("T", fitting(state, self._kind(), f"the state of {task.id}"))
 
     def __repr__(self) -> str:

@@ -16,7 +16,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from types import TracebackType
-from typing import NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, reschedule, wait_task_rescheduled
@@ -27,9 +27,11 @@ from ._attempt import LiveAttempt
 from ._channel import Entry
 from ._errors import MajordomoStopped
 from ._instance import Instance
-from ._past import Past
 from ._signals import running
 from ._task import Task
+
+if TYPE_CHECKING:
+    from ._past import Past
 
 Source: TypeAlias = Iterable[object] | AsyncIterable[object]
 
@@ -265,7 +267,7 @@ class Stream(AsyncIterator[object]):
                 self._start(item, *self._names([item]))
             raise
         number, found = 0, cast("list[Task[object] | None]", [None] * len(ids))
-        if not self._instance.is_running(ids):
+        if not self._instance.names.has_any(ids):
             number, found = past.found(ids, items)
         self._instance.recalled(number)
         if number == len(found):

@@ -23,11 +23,11 @@ PACKAGE = ROOT / "majordomo2"
 
 # From the bottom up: a module imports from its own layer and those below it.
 LAYERS = {
-    "values": "_checks _codec _errors _events _job _journal _log _options _pipeline "
+    "values": "_annotations _checks _codec _errors _events _job _journal _log _options _pipeline "
     "_policy _processes _remote _runner _statistics _task",
     "mechanisms": "_attempt _channel _circle _outcome _signals _tidying _watchdog "
     "journals runners",
-    "engine": "_adder _admission _instance _majordomo _misplaced _parallel _past _pool "
+    "engine": "_adder _admission _instance _majordomo _misplaced _names _parallel _past _pool "
     "_recorder _recording _selection _stream _waiting _worker",
     "face": "__init__ abc",
     "edges": "__main__ _cli",

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Generator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias, cast, get_args
 
@@ -65,7 +66,7 @@ class SQLiteJournal:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, synchronous: Synchronous = "NORMAL"
+        self, path: str | PathLike[str], *, synchronous: Synchronous = "NORMAL"
     ) -> None:
         self.path: Path = _checked_path(path)
         self.synchronous: Synchronous = _checked_synchronous(synchronous)
@@ -225,11 +226,11 @@ def _key(path: Path) -> tuple[int, int]:
 
 
 def _checked_path(path: object) -> Path:
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | PathLike):
         raise TypeError(f"path must be that of a file, not {path!r}: such as 'work.db'")
-    if not os.fspath(cast("os.PathLike[str]", path)):
+    if not os.fspath(cast("PathLike[str]", path)):
         raise ValueError(f"path must not be empty, not {path!r}: such as 'work.db'")
-    return Path(cast("os.PathLike[str]", path))
+    return Path(cast("PathLike[str]", path))
 
 
 def _checked_synchronous(value: object) -> Synchronous:
