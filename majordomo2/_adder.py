@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from . import _checks
 from ._channel import Entry
@@ -13,18 +13,26 @@ if TYPE_CHECKING:
     from ._past import Past
 
 
-class Adder(NamedTuple):
+class Adder:
     """Adds a task for each item of a `map`.
 
-    Attributes:
+    Args:
         add: Adds one, of a name; "" for a fresh one.
         names: Names items.
         past: What the journal may have of them.
     """
 
-    add: Callable[[object, str], Entry]
-    names: Callable[[Sequence[object]], list[str]]
-    past: Past | None
+    __slots__ = ("add", "names", "past")
+
+    def __init__(
+        self,
+        add: Callable[[object, str], Entry],
+        names: Callable[[Sequence[object]], list[str]],
+        past: Past | None,
+    ) -> None:
+        self.add = add
+        self.names = names
+        self.past = past
 
 
 def namer(

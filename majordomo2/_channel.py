@@ -14,7 +14,6 @@ from typing import (
     TYPE_CHECKING,
     Generic,
     Literal,
-    NamedTuple,
     Protocol,
     TypeAlias,
     TypeVar,
@@ -110,7 +109,7 @@ class Home(Protocol):
     def check_unjournaled(self, id: str, /) -> None: ...
 
 
-class Known(NamedTuple):
+class Known:
     """What a journal had of a task.
 
     Attributes:
@@ -120,10 +119,19 @@ class Known(NamedTuple):
         recorded: Is this the end that is recorded already?
     """
 
-    attempts: int = 0
-    saved: object = UNSAVED
-    ending: tuple[TaskStatus, object] | None = None
-    recorded: bool = False
+    __slots__ = ("attempts", "ending", "recorded", "saved")
+
+    def __init__(
+        self,
+        attempts: int = 0,
+        saved: object = UNSAVED,
+        ending: tuple[TaskStatus, object] | None = None,
+        recorded: bool = False,
+    ) -> None:
+        self.attempts = attempts
+        self.saved = saved
+        self.ending = ending
+        self.recorded = recorded
 
 
 NOTHING_KNOWN = Known()

@@ -152,15 +152,21 @@ def text(parameter: str, value: str) -> None:
     """A string that can be written to a file.
 
     Raises:
-        ValueError: It has halves of characters, as in names of files that are no UTF-8.
+        ValueError: It has halves of characters, as in names of files that are no UTF-8;
+            or a NUL, at which SQLite cuts it.
     """
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{parameter} must be a text that can be recorded, not {value!r}: {error}: "
-            f"give ascii(...) of it"
-        ) from None
+        why = str(error)
+    else:
+        if "\0" not in value:
+            return
+        why = "it has a NUL"
+    raise ValueError(
+        f"{parameter} must be a text that can be recorded, not {value!r}: {why}: give "
+        f"ascii(...) of it"
+    )
 
 
 def key(value: object) -> str | int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ._annotations import name_of
 from ._errors import JournalError
@@ -41,7 +42,8 @@ class Past:
         self._known: dict[str, Success] = {}
         self._after = 0
         self._more = True
-        self._page: dict[str, Success] | None = None
+        # What was read, and whether there is more; it belongs to the thread until taken.
+        self._page: tuple[dict[str, Success], bool] | None = None
         recorder.do(self._read)
 
     @property
@@ -63,7 +65,7 @@ class Past:
         if self._page is None:
             await self._recorder.until_durable()
         assert self._page is not None
-        page, self._page = self._page, None
+        (page, self._more), self._page = self._page, None
         self._known.update(page)
         if self._more:
             self._recorder.do(self._read)
@@ -72,11 +74,10 @@ class Past:
         """Called in the thread of the journal."""
         found = journal.successes(self._prefix, self._after, PAGE)
         self._after = found.last
-        self._more = len(found.ids) == PAGE
-        try:
-            self._page = self._decoded(found)
-        except JournalError:  # whose it is will be said when that one is looked up
-            self._page = {}
+        page: dict[str, Success] = {}
+        with suppress(JournalError):  # whose it is will be said when that is looked up
+            page = self._decoded(found)
+        self._page = page, len(found.ids) == PAGE
 
     def _decoded(self, found: Successes) -> dict[str, Success]:
         codec, what = self._recorder.codec, f"the data of {self._prefix}…"

@@ -247,8 +247,6 @@ class Recorder:
         return news is not None
 
     def _read(self) -> list[tuple[Page, Known]]:
-        while self._jobs:
-            self._jobs.popleft()(self._journal)
         asked = [self._asked.popleft() for _ in range(min(BATCH, len(self._asked)))]
         if not asked:
             return []
@@ -261,9 +259,12 @@ class Recorder:
         ]
 
     def _write(self) -> None:
-        # Who waits had marked before: so first those who wait are taken, then the marks.
+        # Who waits had marked, or asked for a job, before: so first those who wait are
+        # taken, then the jobs and the marks.
         while self._waiting:
             self._taken.append(self._waiting.popleft())
+        while self._jobs:
+            self._jobs.popleft()(self._journal)
         records: list[Record] = []
         while self._changed:
             page = self._changed.popleft()

@@ -108,8 +108,8 @@ class Recording(Carrier):
         known = NOTHING_KNOWN if record is None else self._follows(record)
         if known.ending is None:
             self._attempts = known.attempts + self._starts
-            if self._starts:
-                self._recorder.mark(self)
+            self._recalled = known.saved
+            self._recorder.mark(self)
         return known
 
     def _follows(self, record: Record) -> Known:
@@ -160,7 +160,7 @@ class Recording(Carrier):
         self._looked_up = True
         entry.carrier = None
         entry.attempts = known.attempts
-        entry.state = self._recalled = known.saved
+        entry.state = known.saved
         if self._cut is None or known.ending is not None:
             resume(known)
         else:

@@ -115,7 +115,8 @@ class Stream(AsyncIterator[object]):
         ordered: bool,
     ) -> None:
         self._instance = instance
-        self._add, self._names, self._past = adder
+        self._add, self._names = adder.add, adder.names
+        self._past = adder.past
         self._room = room
         self._ordered = ordered
         # Started, or recalled, and not yet taken; in order.

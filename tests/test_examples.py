@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +17,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import trio
 
+from log_tables import Progress, Table, as_row, convert, progress, write_logs
 from longest_function import Longest, longest_function
+from majordomo2 import start_majordomo
+from majordomo2.journals import MemoryJournal
 from thumbnails import encode, thumbnail
 
 ROOT = Path(__file__).parent.parent
@@ -162,6 +167,105 @@ def test_thumbnails_in_processes() -> None:
     assert done.stderr in (ROOT / "docs" / "how-to.md").read_text()
     assert done.stderr.count("\n") == 4
     assert done.returncode == 1
+
+
+def test_a_row_of_a_log() -> None:
+    """The time, the level, and all that stands behind them."""
+    assert as_row(b"now INFO it is late\n") == b"now\tINFO\tit is late\n"
+    assert as_row(b"now INFO no end") == b"now\tINFO\tno end\n"
+    with pytest.raises(ValueError, match="unpack"):
+        as_row(b"nonsense\n")
+
+
+def test_a_log_goes_on_in_its_middle(tmp_path: Path) -> None:
+    """What is in the table is not made again; what was not saved is (SPEC 10.2)."""
+    log, table = tmp_path / "a.log", tmp_path / "a.tsv"
+    lines = [b"%06d INFO text\n" % number for number in range(3500)]
+    journal = MemoryJournal()
+
+    async def run() -> object:
+        async with start_majordomo(journal=journal) as jarvis:
+            task = await jarvis.run(convert, log, retries=0, id="a")
+        if task.status == "success":
+            return task.data
+        return progress.of(task)
+
+    log.write_bytes(b"".join([*lines[:2500], b"x" * len(lines[0])]))
+    size = 2000 * len(lines[0])
+    assert trio.run(run) == Progress(read=size, written=size, rows=2000)
+    with table.open("r+b") as file:  # so that it can be seen whether it was made again
+        file.write(b"a mark")
+    log.write_bytes(b"".join(lines))
+    assert trio.run(run) == Table(table, 3500)
+    whole = b"".join(map(as_row, lines))
+    assert table.read_bytes() == b"a mark" + whole[len(b"a mark") :]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_log_tables_are_gone_on_with(
+    tmp_path: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9 or Ctrl-C the same command goes on where it was (SPEC 10.2, 11.4)."""
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES))
+    write_logs(tmp_path, 500)
+    command = [sys.executable, "-m", "majordomo2", "run", "log_tables:convert"]
+    command += ["--files", "*.log", "--journal", "work.db"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        first = next_line(run)
+        run.send_signal(number)
+        rest, said = run.communicate(timeout=60)
+    before = [cast("dict[str, object]", json.loads(first))]
+    if number == signal.SIGINT:
+        before += [json.loads(line) for line in rest.splitlines()]
+        assert len(before) == 500
+        assert said.startswith("500 inputs: ")
+        assert run.returncode == 130
+    else:
+        assert run.returncode == -signal.SIGKILL
+    done = subprocess.run(
+        [*command, "--resume"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    lines = [cast("dict[str, object]", json.loads(x)) for x in done.stdout.splitlines()]
+    names = [f"{each:06}" for each in range(500)]
+    assert [line["input"] for line in lines] == [f"{name}.log" for name in names]
+    rows = [20] * 499 + [200_000]
+    assert [line["data"] for line in lines] == [
+        {"file": f"{name}.tsv", "rows": n} for name, n in zip(names, rows, strict=True)
+    ]
+    recalled = [line["id"] for line in lines if "recalled" in line]
+    successes = [line["id"] for line in before if line["status"] == "success"]
+    if number == signal.SIGINT:
+        assert recalled == successes
+    assert set(recalled) >= set(successes) != set()
+    assert (
+        done.stderr == f"500 inputs: 500 success ({len(recalled)} from the journal)\n"
+    )
+    for name in names:
+        log = (tmp_path / f"{name}.log").read_bytes()
+        table = (tmp_path / f"{name}.tsv").read_bytes()
+        assert table == b"".join(map(as_row, log.splitlines(keepends=True)))
+
+
+def test_log_tables() -> None:
+    """The script is killed in the middle of it, and all is there in the end."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "log_tables.py", "300"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "killed when 100 of 300 results were there",
+        "the same command again: 300 results",
+        "300 tables",
+    ]
+    said = re.fullmatch(
+        r"300 inputs: 300 success \((\d+) from the journal\)\n", done.stderr
+    )
+    assert said is not None
+    assert int(said[1]) >= 100
 
 
 @contextmanager

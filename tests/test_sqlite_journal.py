@@ -127,6 +127,33 @@ def test_what_a_crash_leaves(tmp_path: Path) -> None:
         assert journal.read(["x"]) == [RECORD]
 
 
+@pytest.mark.parametrize("link", ["link.db", "folder/work.db"])
+def test_a_link_to_it(tmp_path: Path, link: str) -> None:
+    """SPEC 10.5: it is the same file by whatever path."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "work.db")
+    with opened(tmp_path / link) as journal:
+        journal.write([RECORD])
+        with pytest.raises(JournalError, match="in use by this process"):
+            SQLiteJournal(tmp_path / "real" / "work.db").open()
+        journal.write([RECORD._replace(data="3")])
+    with opened(tmp_path / "real" / "work.db") as journal:
+        assert journal.read(["x"]) == [RECORD._replace(data="3")]
+
+
+def test_another_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 10.1: a relative path is that of the folder in which it was opened."""
+    monkeypatch.chdir(tmp_path)
+    with opened(Path("work.db")) as journal:
+        monkeypatch.chdir("/")
+        journal.write([RECORD])
+        assert journal.read(["x"]) == [RECORD]
+    assert [file.name for file in tmp_path.iterdir()] == ["work.db"]
+
+
 # One at a time
 
 
@@ -369,14 +396,16 @@ def fails(path: Path, spoil: object) -> str:
 def test_the_file_is_removed(tmp_path: Path) -> None:
     """SPEC 10.5: SQLite would go on writing, and nobody would find it again."""
     path = tmp_path / "work.db"
-    assert "work.db was removed while it was in use" in fails(path, path.unlink)
+    assert "work.db can't be written: it was removed while it was in use" in fails(
+        path, path.unlink
+    )
 
 
 def test_the_log_is_removed(tmp_path: Path) -> None:
     """SPEC 10.5: what is in it would be lost."""
     log = tmp_path / "work.db-wal"
     said = fails(tmp_path / "work.db", log.unlink)
-    assert "work.db-wal was removed while it was in use" in said
+    assert "its log, -wal, was removed while it was in use" in said
 
 
 def test_the_file_is_replaced(tmp_path: Path) -> None:
@@ -553,6 +582,13 @@ def test_bad_input(
         SQLiteJournal(untyped(path), **untyped(options))
 
 
+@pytest.mark.parametrize("path", [".", "/", ".."])
+def test_a_folder(path: str) -> None:
+    """SPEC 10.5: whatever it is called."""
+    with pytest.raises(JournalError, match="is a folder and no journal"):
+        SQLiteJournal(path).open()
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """SPEC 10.5: it is not made."""
     with pytest.raises(JournalError, match=r"work\.db can't be opened: "):
@@ -563,7 +599,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such names")
 def test_a_strange_name(tmp_path: Path) -> None:
     """SPEC 10.1: what means something in a URI means nothing in a path."""
-    path = tmp_path / "a b?mode=ro#%20.db"
+    path = tmp_path / os.fsdecode(b"a b?mode=ro#%20\xff.db")
     for _ in range(2):
         with opened(path) as journal:
             journal.write([RECORD])

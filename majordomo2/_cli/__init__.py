@@ -1,10 +1,14 @@
-"""The command line: `majordomo2 run package.module:function INPUTS`.
+"""The command line: `majordomo2 run package.module:function INPUTS`, and `journal`.
 
 _cause     what an exception says, and where it was raised
+_usage     what the commands have in common
 _report    how a result, and the whole, is said
 _inputs    what the function is called with
 _function  the function, found by its name
 _run       the function over the inputs, in a Trio run
+_kept      the journal of a run
+_listing   what is in a journal, as a table and as JSON
+_journal   the commands that show and prune a journal
 _command   the command, its options and their checks
 """
 

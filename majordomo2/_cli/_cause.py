@@ -67,8 +67,14 @@ def encodable(text: str) -> str:
 
 def in_a_line(text: str) -> str:
     """Short, and safe to show in a terminal, whatever it holds."""
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+    return printable(text if len(text) <= LONGEST else text[:LONGEST] + "…")
+
+
+def printable(text: str) -> str:
+    """Safe to show in a terminal, whatever it holds."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -21,18 +21,18 @@ from .. import TaskOptions
 from .._checks import cores
 from .._options import RUNNER_NAMES
 from .._runner import RunnerName
-from ._cause import cause_and_place, in_a_line
+from ..abc import Journal
+from . import _journal
+from ._cause import cause_and_place, in_a_line, printable
 from ._function import check_runner, load
 from ._inputs import LineReader, paths
 from ._run import Plan, Run
+from ._usage import BROKEN_PIPE, SIGNAL, binary, wrong
 
 # As Python's own thread pools: enough for functions that wait, no crowd on a small
 # machine, and no flood for the servers that they may ask.
 WORKERS = min(32, (os.cpu_count() or 1) + 4)
 PROCESSES = cores()
-
-SIGNAL = 128  # and its number, as a shell says it of a process that a signal ended
-BROKEN_PIPE = SIGNAL + 13  # SIGPIPE
 
 app = typer.Typer(
     add_completion=False,
@@ -40,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # errors in plain lines, not in frames that break them
     pretty_exceptions_enable=False,
 )
+app.add_typer(_journal.app, name="journal")
 
 
 def _seconds(text: str) -> float:
@@ -168,6 +169,25 @@ Output: TypeAlias = Annotated[
         metavar="FILE", help="Write the lines to this file; - is standard output."
     ),
 ]
+JournalFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--journal",
+        metavar="FILE",
+        help="Record in this file what becomes of each input: the same command again "
+        "goes on where it was, also after a crash. What has succeeded is not run again, "
+        "and its line says so; what has not goes on from the state that it had saved. "
+        "It is made if it isn't there.",
+    ),
+]
+Resume: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with a journal that is there: without it, a FILE that isn't there "
+        "begins anew.",
+    ),
+]
 Version: TypeAlias = Annotated[
     bool,
     typer.Option(
@@ -196,6 +216,8 @@ def run(
     keepalive: Keepalive = 5,
     runner: Runner = "auto",
     output: Output = None,
+    journal: JournalFile = None,
+    resume: Resume = False,
 ) -> None:
     """Call a function with every input, in parallel, each input a task.
 
@@ -212,6 +234,7 @@ def run(
     error     instead of data, the type and message of what it raised
     repr      true if data is not the value, which JSON can't say, but the text that
               Python's repr() makes of it
+    recalled  true if the data comes from the journal, and nothing was run
 
     Of paths, dates, enums, dataclasses, sets and the like JSON has a form of its own:
     strings, values, objects, lists.
@@ -229,15 +252,19 @@ def run(
     141  nobody read the lines any more
     """  # noqa: D301 - \b, which keeps the lines below it as they are, is meant
     given = _given(inputs, files=files, stdin=stdin)
-    lines = LineReader(_binary(sys.stdin, "--stdin")) if stdin else None
+    lines = LineReader(binary(sys.stdin, "--stdin")) if stdin else None
+    kept = _journal_of(journal, output, resume=resume)
     options = TaskOptions(keepalive=keepalive, retries=retries, runner=runner)
     standard = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):
         loaded = _loaded(function, runner)
-        with _opened(output, standard) as stream:
+        # First the journal: if another run has it, that one's lines are left alone.
+        with kept as opened, _opened(output, standard) as stream:
             if workers is None:
                 workers = PROCESSES if runner == "process" else WORKERS
-            plan = Plan(loaded, given, lines, workers, options, stream)
+            plan = Plan(
+                loaded, given, lines, workers, options, stream, opened, function
+            )
             made = Run(plan)
             # The summary says what the library would log.
             logging.getLogger("majordomo2").addHandler(logging.NullHandler())
@@ -245,52 +272,54 @@ def run(
     raise typer.Exit(_conclude(made))
 
 
-def _wrong(parameter: str, message: str) -> typer.BadParameter:
-    return typer.BadParameter(message, param_hint=f"'{parameter}'")
-
-
 def _given(inputs: list[str] | None, *, files: bool, stdin: bool) -> Iterable[object]:
     if stdin and (inputs or files):
         other = "INPUTS" if inputs else "--files"
-        raise _wrong("--stdin", f"its lines are the inputs: leave {other} out")
+        raise wrong("--stdin", f"its lines are the inputs: leave {other} out")
     if not inputs:
         if not stdin:
             remedy = (
                 "paths or globs, such as '**/*.txt'" if files else "some, or --stdin"
             )
-            raise _wrong("INPUTS", f"there are none: give {remedy}")
+            raise wrong("INPUTS", f"there are none: give {remedy}")
         return ()
     if not files:
         return inputs
     try:
         return paths(inputs)
     except ValueError as error:
-        raise _wrong("INPUTS", in_a_line(str(error))) from None
+        raise wrong("INPUTS", in_a_line(str(error))) from None
 
 
-def _binary(stream: TextIO | None, parameter: str) -> BinaryIO:
-    # Python has None for a stream that was closed by whoever started the process.
-    if stream is None:
-        raise _wrong(parameter, "the stream is closed: give another")
-    return stream.buffer
+def _journal_of(
+    path: str | None, output: str | None, *, resume: bool
+) -> contextlib.AbstractContextManager[Journal | None]:
+    """Where it is recorded what becomes of the inputs, to be opened."""
+    if path is None:
+        if resume:
+            raise wrong("--resume", "it goes on with a journal: give --journal FILE")
+        return contextlib.nullcontext()
+    from ._kept import kept, ready  # noqa: PLC0415 - some Pythons have no SQLite
+
+    return ready(kept(path, output, resume=resume))
 
 
 def _loaded(name: str, runner: RunnerName) -> Callable[..., object]:
     try:
         function = load(name)
     except ValueError as error:
-        raise _wrong("FUNCTION", str(error)) from None
+        raise wrong("FUNCTION", str(error)) from None
     try:
         check_runner(function, name, runner)
     except ValueError as error:
-        raise _wrong("--runner", str(error)) from None
+        raise wrong("--runner", str(error)) from None
     return function
 
 
 @contextlib.contextmanager
 def _opened(output: str | None, standard: TextIO | None) -> Generator[BinaryIO]:
     if output in (None, "-"):
-        yield _binary(standard, "--output")
+        yield binary(standard, "--output")
         return
     try:
         stream = io.FileIO(output, "w")
@@ -298,7 +327,7 @@ def _opened(output: str | None, standard: TextIO | None) -> Generator[BinaryIO]:
         folder = Path(output).parent
         missing = f"the folder {folder} isn't there: make it first"
         reason = error.strerror if folder.is_dir() else missing
-        raise _wrong("--output", f"can't write {output}: {reason}") from None
+        raise wrong("--output", f"can't write {output}: {reason}") from None
     with stream:
         yield stream
 
@@ -308,13 +337,13 @@ def _conclude(made: Run) -> int:
     if made.interrupted is None:
         if isinstance(made.write_error, BrokenPipeError):
             return BROKEN_PIPE
-        if not made.summary.counts and made.write_error is None:
-            raise _wrong("--stdin", "there were no inputs: it held no line")
+        if not made.summary.counts and not made.errors:
+            raise wrong("--stdin", "there were no inputs: it held no line")
     for line in _last_words(made):
         typer.echo(line, err=True)
     if made.interrupted is not None:
         return SIGNAL + made.interrupted
-    return 0 if made.summary.all_succeeded and made.write_error is None else 1
+    return 0 if made.summary.all_succeeded and not made.errors else 1
 
 
 def _last_words(made: Run) -> Iterator[str]:
@@ -323,5 +352,7 @@ def _last_words(made: Run) -> Iterator[str]:
         notes = [in_a_line(str(n)) for n in getattr(made.fatal, "__notes__", [])]
         said = ", ".join([cause_and_place(made.fatal), *notes])
         yield f"stopped: the function raised {said}"
+    if made.journal_error is not None:
+        yield f"stopped: {printable(str(made.journal_error))}"
     if made.write_error is not None:
         yield f"stopped, as the lines can't be written: {made.write_error.strerror}"

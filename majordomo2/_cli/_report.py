@@ -27,11 +27,13 @@ class Outcome:
 
     Attributes:
         seconds: From the start of the first attempt to the end of the task.
+        recalled: It comes from the journal, and was not run.
     """
 
     input: object
     task: Task[object]
     seconds: float
+    recalled: bool = False
 
 
 def line(outcome: Outcome) -> bytes:
@@ -45,7 +47,8 @@ def line(outcome: Outcome) -> bytes:
         # What is below a millisecond is the event loop's, not the function's.
         "seconds": round(outcome.seconds, 3),
     }
-    return msgspec.json.encode(common | _ending(task)) + b"\n"
+    recalled = {"recalled": True} if outcome.recalled else {}
+    return msgspec.json.encode(common | _ending(task) | recalled) + b"\n"
 
 
 def _ending(task: Task[object]) -> dict[str, object]:
@@ -106,11 +109,13 @@ class Summary:
     keepalive: float
     take_turns: bool
     counts: Counter[TaskStatus] = field(default_factory=Counter["TaskStatus"])
+    recalled: int = 0
     failed: list[Outcome] = field(default_factory=list["Outcome"])
 
     def add(self, outcome: Outcome) -> None:
         status = outcome.task.status
         self.counts[status] += 1
+        self.recalled += outcome.recalled
         # Those that were cancelled say nothing of what went wrong.
         if status not in ("success", "cancelled") and len(self.failed) < NAMED:
             self.failed.append(outcome)
@@ -124,7 +129,7 @@ class Summary:
         total = self.counts.total()
         # In one order, whatever ended first.
         counts = [
-            f"{self.counts[status]} {status}"
+            f"{self.counts[status]} {status}{self._recalled(status)}"
             for status in sorted(self.counts, key=STATUSES.index)
         ]
         yield ": ".join(
@@ -137,6 +142,10 @@ class Summary:
             yield f"  … and {more} more"
         if self.take_turns and self.counts["timeout"]:
             yield HINT
+
+    def _recalled(self, status: TaskStatus) -> str:
+        recalled = status == "success" and self.recalled
+        return f" ({recalled} from the journal)" if recalled else ""
 
     def _failure(self, outcome: Outcome) -> str:
         task = outcome.task

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import trio
 
-from .. import Majordomo, ResultChannel, Task, TaskOptions, start_majordomo
+from .. import (
+    JournalError,
+    Majordomo,
+    ResultChannel,
+    Task,
+    TaskOptions,
+    start_majordomo,
+)
 from .._checks import is_async
-from ..abc import Observer
+from ..abc import Journal, Observer
+from ._cause import encodable
 from ._inputs import LineReader
 from ._report import Outcome, Summary, line
 
@@ -40,6 +47,8 @@ class Plan:
         workers: How many at once.
         options: Those of each task.
         stream: Where the lines go.
+        journal: Where the tasks are recorded, or None.
+        name: That of the function, by which the tasks are known in the journal.
     """
 
     function: Callable[..., object]
@@ -48,6 +57,8 @@ class Plan:
     workers: float
     options: TaskOptions
     stream: BinaryIO
+    journal: Journal | None = None
+    name: str = ""
 
 
 def take_turns(plan: Plan) -> bool:
@@ -74,58 +85,32 @@ class Row:
 
     def outcome(self) -> Outcome:
         assert self.task is not None
-        seconds = 0.0 if self.began is None else self.ended - self.began
-        return Outcome(self.input, self.task, seconds)
-
-
-class Call:
-    """The function, and which input it was if it ends the whole run.
-
-    An object, so that it can be pickled; it is async if the function is.
-    """
-
-    def __init__(self, function: Callable[..., object]) -> None:
-        functools.update_wrapper(self, function, updated=())
-        self._function = function
-
-    def __repr__(self) -> str:
-        return repr(self._function)
-
-    def __call__(self, item: object) -> object:
-        with named(item):
-            return self._function(item)
-
-
-class AsyncCall(Call):
-    """The same, of an async function."""
-
-    async def __call__(self, item: object) -> object:
-        with named(item):
-            return await cast("Awaitable[object]", self._function(item))
-
-
-@contextmanager
-def named(item: object) -> Generator[None]:
-    """Add the input to what leaves the run."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as error:
-        error.add_note(f"raised for the input {item}")
-        raise
+        if self.began is not None:
+            return Outcome(self.input, self.task, self.ended - self.began)
+        recalled = self.task.status == "success"
+        return Outcome(self.input, self.task, 0.0, recalled)
 
 
 class Stopwatch(Observer):
-    """Tells rows when their first attempts start.
+    """Tells rows when their first attempts here start.
 
     The ends are seen from outside, as an abandoned thread doesn't come to one.
+
+    Attributes:
+        rows: Those of unfinished tasks, by their ids.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
 
-    def attempt_started(self, id: str, attempt: int, /) -> None:
-        if attempt == 1:
-            self.rows.pop(id).began = perf_counter()
+    def attempt_started(self, id: str, _attempt: int, /) -> None:
+        row = self.rows[id]
+        if row.began is None:  # in an earlier process there may have been others
+            row.began = perf_counter()
+
+    def attempt_ended(self, id: str, _attempt: int, why: object, /) -> None:
+        if isinstance(why, BaseException) and not isinstance(why, Exception):
+            why.add_note(f"raised for the input {self.rows[id].input}")
 
 
 class Run:
@@ -134,6 +119,7 @@ class Run:
     Attributes:
         interrupted: The number of the signal that ended it early, or None.
         fatal: What the function let out that is no failure, such as SystemExit.
+        journal_error: Why the journal could not be kept any more.
         write_error: Why no more lines could be written.
     """
 
@@ -141,16 +127,20 @@ class Run:
         self.summary = Summary(plan.options.get("keepalive", 0), take_turns(plan))
         self.interrupted: int | None = None
         self.fatal: BaseException | None = None
+        self.journal_error: JournalError | None = None
         self.write_error: OSError | None = None
         self._plan = plan
-        kind = AsyncCall if is_async(plan.function) else Call
-        self._call = kind(plan.function)
         self._watch = Stopwatch()
         self._given = deque(plan.given)
         self._room = trio.Semaphore(WINDOW)
         self._turn = trio.Semaphore(int(min(QUEUED * plan.workers, WINDOW)))
         self._rows, self._rows_to_write = trio.open_memory_channel[Row](math.inf)
         self._work = trio.CancelScope()
+
+    @property
+    def errors(self) -> list[Exception]:
+        """What ended it early, and was not the function."""
+        return [e for e in (self.journal_error, self.write_error) if e is not None]
 
     async def run(self) -> None:
         """Run it, and write every line that can be written."""
@@ -168,9 +158,13 @@ class Run:
         try:
             with self._work:
                 async with start_majordomo(
-                    max_workers=self._plan.workers, observers=[self._watch]
+                    max_workers=self._plan.workers,
+                    observers=[self._watch],
+                    journal=self._plan.journal,
                 ) as jarvis:
                     await self._feed(jarvis, nursery)
+        except JournalError as error:
+            self.journal_error = error
         except BaseException as error:
             if isinstance(error, Exception | trio.Cancelled):
                 raise
@@ -186,17 +180,49 @@ class Run:
                 # A cancelled instance takes no more, and the input keeps its line.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 row = Row(self._given.popleft())
-                channel = jarvis.add_task(self._call, row.input, **self._plan.options)
-                self._watch.rows[channel.id] = row
-                # From outside of the instance, which may be cancelled as a whole.
-                nursery.start_soon(self._follow, row, channel)
+                self._start(row, jarvis, nursery)
                 self._rows.send_nowait(row)
                 await self._room.acquire()
                 await self._turn.acquire()
 
+    def _start(self, row: Row, jarvis: Majordomo, nursery: trio.Nursery) -> None:
+        plan = self._plan
+        options = plan.options
+        # What follows it does so from outside of the instance, which may be cancelled as
+        # a whole.
+        if plan.journal is not None:
+            id = f"{plan.name}/{row.input}"
+            if id in self._watch.rows:
+                nursery.start_soon(self._share, row, self._watch.rows[id])
+                return
+            options = options | TaskOptions(id=id)
+        try:
+            channel = jarvis.add_task(plan.function, row.input, **options)
+        except (TypeError, ValueError) as error:
+            if plan.journal is None:
+                raise
+            self._refuse(row, error)  # the input can't be recorded
+            return
+        self._watch.rows[channel.id] = row
+        nursery.start_soon(self._follow, row, channel)
+
     async def _follow(self, row: Row, channel: ResultChannel[object]) -> None:
         row.end(await channel.receive())
-        self._watch.rows.pop(channel.id, None)  # it may not have started
+        del self._watch.rows[channel.id]
+        self._turn.release()
+
+    async def _share(self, row: Row, first: Row) -> None:
+        """The same input is unfinished: both have one task."""
+        await first.done.wait()
+        assert first.task is not None
+        row.began = first.began
+        row.end(first.task)
+        self._turn.release()
+
+    def _refuse(self, row: Row, error: Exception) -> None:
+        # No journal can hold a NUL in a name.
+        id = encodable(f"{self._plan.name}/{row.input}").replace("\0", "\\x00")
+        row.end(Task(error, id=id, status="failure"))
         self._turn.release()
 
     async def _more(self) -> bool:

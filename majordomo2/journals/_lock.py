@@ -81,7 +81,7 @@ def holder_of(path: Path) -> str | None:
     try:
         if _key(path.stat()) in _HELD:
             return f"this process, {os.getpid()}"
-        file = os.open(path, os.O_RDWR)
+        file = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:

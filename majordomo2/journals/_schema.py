@@ -34,7 +34,7 @@ MIGRATIONS = (
 
 def location(path: Path, parameters: str) -> str:
     """The path as SQLite's URI."""
-    return f"file:{quote(str(path.absolute()))}?{parameters}"
+    return f"file:{quote(os.fsencode(path.absolute()))}?{parameters}"
 
 
 def version_of(path: Path) -> int:
@@ -54,7 +54,7 @@ def version_of(path: Path) -> int:
             return checked_version(path, file)
     except sqlite3.Error as error:
         raise JournalError(
-            f"{path} is no journal: {error}: give another file, or none that is there"
+            f"{path} is no journal: {error}: give another file"
         ) from error
 
 
@@ -66,8 +66,7 @@ def checked_version(path: Path, file: sqlite3.Connection) -> int:
         (tables,) = file.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application or version or tables:
             raise JournalError(
-                f"{path} is a database of SQLite, but no journal: give another file, or "
-                f"none that is there"
+                f"{path} is a database of SQLite, but no journal: give another file"
             )
         return 0
     if version > len(MIGRATIONS):

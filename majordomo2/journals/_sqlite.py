@@ -70,9 +70,7 @@ class SQLiteJournal:
     ) -> None:
         self.path: Path = _checked_path(path)
         self.synchronous: Synchronous = _checked_synchronous(synchronous)
-        self._lock = Lock(lock_path(self.path))
         self._file: sqlite3.Connection | None = None
-        self._key: tuple[int, int] = (0, 0)
 
     def open(self) -> None:
         """Lock the file, and make it if there is none.
@@ -84,9 +82,13 @@ class SQLiteJournal:
         if self._file is not None:
             raise JournalError(f"{self.path} is open already: by this very journal")
         with self._told("can't be opened"):
-            if not is_new(self.path):
+            # Where SQLite has what belongs to the file, whatever link leads there and
+            # whichever the current folder is later.
+            self._real = Path(os.path.realpath(self.path))
+            if not is_new(self._real):
                 version_of(self.path)
             self._check_access()
+            self._lock = Lock(lock_path(self._real))
             holder = self._lock.take()
         if holder is not None:
             raise JournalError(
@@ -102,7 +104,7 @@ class SQLiteJournal:
 
     def _check_access(self) -> None:
         """SQLite would open what is read-only, and fail later."""
-        for path in (self.path, self.path.parent):
+        for path in (self._real, self._real.parent):
             if path.exists() and not os.access(path, os.W_OK):
                 raise JournalError(
                     f"{self.path} can't be written to, as {path} is read-only: give "
@@ -111,7 +113,7 @@ class SQLiteJournal:
 
     def _opened(self) -> sqlite3.Connection:
         file = sqlite3.connect(
-            self.path,
+            self._real,
             timeout=PATIENCE,
             isolation_level=None,  # transactions begin where we say so
             check_same_thread=False,  # by one thread at a time, but not always the same
@@ -120,7 +122,7 @@ class SQLiteJournal:
             migrate(self.path, file)
             file.execute("PRAGMA journal_mode = WAL")
             file.execute(f"PRAGMA synchronous = {self.synchronous}")
-            self._key = _key(self.path)
+            self._key = _key(self._real)
         except BaseException:
             file.close()
             raise
@@ -164,13 +166,12 @@ class SQLiteJournal:
 
     def _check_file(self) -> None:
         """SQLite goes on writing to a file that was removed, and nobody would find it."""
-        for path in (self.path, f"{self.path}-wal"):
+        for path, what in ((self._real, "it"), (f"{self._real}-wal", "its log, -wal,")):
             if not os.path.exists(path):  # noqa: PTH110 - twice as fast, at each write
                 raise JournalError(
-                    f"{self.path} can't be written: {path} was removed while it was in "
-                    f"use"
+                    f"{self.path} can't be written: {what} was removed while it was in use"
                 )
-        if _key(self.path) != self._key:
+        if _key(self._real) != self._key:
             raise JournalError(
                 f"{self.path} can't be written: another file was put in its place while "
                 f"it was in use"
