@@ -154,12 +154,22 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session(default=False, requires=["build"])
+def crashes(session: nox.Session) -> None:
+    """A program with a journal, killed 1,000 times; `-- 5000` for another number."""
+    install(session, "test", extras="[journal]")
+    kills = session.posargs[0] if session.posargs else "1000"
+    env = {"MAJORDOMO2_KILLS": kills, **SAFE_PATH}
+    report = "--log-cli-level=INFO"  # how many kills, and of what
+    session.run("pytest", report, "tests/test_crashes.py", env=env)
+
+
+@nox.session(default=False, requires=["build"])
 def bench(session: nox.Session) -> None:
     """The benchmarks, against the wheel; arguments after `--` go to them.
 
     `-- --json FILE`, with an absolute path, keeps the numbers for benchmarks/plots.py.
     """
-    install(session, "bench")
+    install(session, "bench", extras="[journal]")
     # Run from a copy elsewhere: from the root `-m` would find the package's folder.
     away = Path(session.create_tmp())
     shutil.copytree("benchmarks", away / "benchmarks", dirs_exist_ok=True)

@@ -10,11 +10,21 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from . import core, memory, processes, retries, scale
+from . import core, journal, memory, others, processes, retries, scale
 from .measure import Measured
 
-PEERS = ("tenacity", "stamina", "aiometer", "trio-parallel")
-ROWS = [*core.ROWS, *retries.ROWS, *scale.ROWS, *processes.ROWS, *memory.ROWS]
+PEERS = (
+    *("tenacity", "stamina", "aiometer", "trio-parallel"),
+    *("msgspec", "huey", "dbos"),
+)
+ROWS = [
+    *core.ROWS,
+    *retries.ROWS,
+    *scale.ROWS,
+    *processes.ROWS,
+    *memory.ROWS,
+    *journal.ROWS,
+]
 
 
 def circumstances() -> str:
@@ -48,8 +58,12 @@ def main() -> None:
         measured = row.measure(args.rounds)
         print(line(measured), flush=True)
         rows.append(measured.as_json())
+    result: dict[str, object] = {"measured_on": measured_on, "rows": rows}
+    if args.only in others.WHAT:
+        compared = others.compare(args.rounds)
+        print(f"\n{others.WHAT}:\n\n{others.tables(compared)}")
+        result["others"] = compared.as_json()
     if args.json is not None:
-        result = {"measured_on": measured_on, "rows": rows}
         args.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
