@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeAlias
 
 from ._errors import AttemptOver
-from ._task import UNSAVED, Saved, as_state
+from ._task import SAVED, UNSAVED, as_state
 
 if TYPE_CHECKING:
     from ._channel import Entry
@@ -233,10 +233,7 @@ class JournaledAttempt(LiveAttempt):
         self.recording.heard(self.pinged)
 
     def update_data(self, data: object, /) -> None:
-        encoded = self._encode(data, self._what)
-        if self.over:
-            self.refuse()
-        self.saved = Saved((data, encoded))
+        self.saved = (SAVED, data, self._encode(data, self._what))
         self.pinged = self._now()
         if self.closed:
             self.refuse()

@@ -14,10 +14,10 @@ from ._attempt import BaseAttempt
 from ._checks import function, is_async
 from ._errors import JournalError, NoCurrentTask
 from ._task import (
+    SAVED,
     UNSAVED,
     NothingSaved,
     Recalled,
-    Saved,
     Task,
     as_state,
     check_task,
@@ -205,7 +205,7 @@ class TaskState(Generic[T]):
                 return self._initial()
             attempt.failure(error)
         if attempt.saved is saved:  # the same object from now on, as one that was saved
-            attempt.saved = Saved((data, saved.encoded))
+            attempt.saved = (SAVED, data, saved.encoded)
         return data
 
     def _kind(self) -> object:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from itertools import count
-from typing import Generic, Literal, NoReturn, TypeAlias, cast, get_args, overload
+from typing import (
+    Generic,
+    Literal,
+    NoReturn,
+    TypeAlias,
+    TypeGuard,
+    cast,
+    get_args,
+    overload,
+)
 
 from typing_extensions import TypeIs, TypeVar
 
@@ -48,13 +58,23 @@ class _Unsaved:
 UNSAVED = _Unsaved()
 
 
-class Saved(tuple[object, "str | bytes"]):
-    """A state of a task that has a journal, and the same as the journal is given it.
+class _Mark(Enum):
+    SAVED = "saved"
 
-    A tuple, as no other object is made as fast, and each `update_data` makes one.
-    """
 
-    __slots__ = ()
+SAVED = _Mark.SAVED
+
+# A state of a task that has a journal, and the same as the journal is given it. A plain
+# tuple that begins so, as no other object is made as fast, and each `update_data` makes
+# one.
+Saved: TypeAlias = tuple[_Mark, object, "str | bytes"]
+
+
+def is_saved(value: object) -> TypeGuard[Saved]:
+    if type(value) is not tuple:
+        return False
+    parts = cast("tuple[object, ...]", value)
+    return len(parts) == 3 and parts[0] is SAVED
 
 
 class Recalled:
@@ -86,15 +106,15 @@ def as_state(saved: object) -> object:
     """What was saved, or an empty dict of its own for each who asks."""
     if saved is UNSAVED:
         return NothingSaved()
-    if isinstance(saved, Saved):
-        return saved[0]
+    if is_saved(saved):
+        return saved[1]
     return saved.data if isinstance(saved, Recalled) else saved
 
 
 def as_recorded(saved: object) -> str | bytes | None:
     """The same as a journal has it; None if nothing was saved."""
-    if isinstance(saved, Saved):
-        return saved[1]
+    if is_saved(saved):
+        return saved[2]
     return saved.encoded if isinstance(saved, Recalled) else None
 
 
