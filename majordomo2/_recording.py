@@ -106,9 +106,9 @@ class Recording(Carrier):
     def known(self, record: Record | None) -> Known:
         """What follows from its record. Called in the thread of the journal."""
         known = NOTHING_KNOWN if record is None else self._follows(record)
+        self._recalled = known.saved  # an end that follows from it keeps it too
         if known.ending is None:
             self._attempts = known.attempts + self._starts
-            self._recalled = known.saved
             self._recorder.mark(self)
         return known
 

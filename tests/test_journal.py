@@ -235,7 +235,8 @@ def test_no_attempt_is_left(journal: Mortal) -> None:
     assert (task.status, task.attempts, task.state) == ("failure", 1, 5)
     assert isinstance(task.data, WorkerDied)
     assert "attempt 1 of x was cut off by the end of its process" in str(task.data)
-    assert one(journal, "x").status == "failure"  # so the next time it is run anew
+    # So the next time it is run anew, from there.
+    assert (one(journal, "x").status, one(journal, "x").state) == ("failure", "5")
 
 
 def test_the_cut_off_attempt_is_forgiven(journal: Mortal) -> None:
