@@ -38,6 +38,7 @@ def is_there(python: str) -> bool:
 
 
 PYTHONS = [version for version in SUPPORTED if is_there(f"python{version}")]
+KILLS = 50  # of a program with a journal, by the tests of all Pythons together
 REPORTS: list[Path] = []  # pytest's, of the sessions that ran
 
 
@@ -138,7 +139,13 @@ def tests(session: nox.Session) -> None:
     report = results / "report.xml"
     REPORTS.append(report)
     data = str(results / "coverage")
-    env = {"MAJORDOMO2_WHEEL": "1", "COVERAGE_FILE": data, **SAFE_PATH}
+    kills = str(-(-KILLS // len(PYTHONS)))
+    env = {
+        "MAJORDOMO2_WHEEL": "1",
+        "MAJORDOMO2_KILLS": kills,
+        "COVERAGE_FILE": data,
+        **SAFE_PATH,
+    }
     pytest = ("pytest", f"--junit-xml={report}", *session.posargs)
     session.run("python", "-m", "coverage", "run", "-m", *pytest, env=env)
 
