@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import GenericAlias
 from typing import cast
 
@@ -53,9 +53,17 @@ def type_after(kind: object, stages: tuple[Stage, ...]) -> object:
         elif isinstance(stage, Flatten):
             kind = UNKNOWN
         else:
-            item, *_ = [*typing.get_args(kind), UNKNOWN]
-            kind = list_of(item)
+            kind = list_of(_item_type(kind))
     return kind
+
+
+def _item_type(kind: object) -> object:
+    """Of a list and the like; `UNKNOWN` of what may be something else too."""
+    origin, items = typing.get_origin(kind), typing.get_args(kind)
+    if inspect.isclass(origin) and issubclass(origin, Iterable):
+        one = len(items) == 1 or (len(items) == 2 and items[1] is Ellipsis)
+        return items[0] if one else UNKNOWN
+    return UNKNOWN
 
 
 def list_of(kind: object) -> object:
@@ -66,7 +74,7 @@ def annotated(function: Callable[..., object]) -> object:
     """What a function is annotated to return; `UNKNOWN` if it isn't."""
     while isinstance(function, functools.partial):
         function = cast("Callable[..., object]", function.func)
-    if not hasattr(function, "__annotations__") or inspect.isclass(function):
+    if not inspect.isroutine(function):  # an object that can be called
         function = type(function).__call__
     try:
         hints = typing.get_type_hints(function, include_extras=True)

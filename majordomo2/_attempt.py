@@ -222,7 +222,7 @@ class JournaledAttempt(LiveAttempt):
         self.codec = entry.recording.codec
         self._encode = entry.recording.codec.encode
         self.final = self.saved
-        self._what = f"the state of {self.id}"
+        self._what = f"the state of {self.id!r}"
         self.recording.attempt = self
 
     async def ready(self) -> None:
@@ -248,8 +248,10 @@ class JournaledAttempt(LiveAttempt):
         self.recording.wait_until_durable()
 
     def end(self) -> object:
+        # In this order: what is saved from now on is refused, and what was is final.
+        self.closed = True
         self.final = self.saved
-        self.over = self.closed = True
+        self.over = True
         return self.final
 
 

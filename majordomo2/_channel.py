@@ -117,9 +117,10 @@ class Known:
         saved: The state, or `UNSAVED`.
         ending: The status and data that it is to end with at once, if it is.
         recorded: Is this the end that is recorded already?
+        claimed: Its next attempt is recorded, and has a slot.
     """
 
-    __slots__ = ("attempts", "ending", "recorded", "saved")
+    __slots__ = ("attempts", "claimed", "ending", "recorded", "saved")
 
     def __init__(
         self,
@@ -127,11 +128,13 @@ class Known:
         saved: object = UNSAVED,
         ending: tuple[TaskStatus, object] | None = None,
         recorded: bool = False,
+        claimed: bool = False,
     ) -> None:
         self.attempts = attempts
         self.saved = saved
         self.ending = ending
         self.recorded = recorded
+        self.claimed = claimed
 
 
 NOTHING_KNOWN = Known()

@@ -145,7 +145,9 @@ class JSON:
                 f"start_majordomo(journaling=Journaling(pickle=True))"
             )
         try:
-            return self.decoder(kind).decode(encoded)
+            found = self.decoder(kind).decode(encoded)
+            if kind is not UNKNOWN:
+                self._check_all_is_there(found, encoded)
         except Exception as error:
             raise JournalError(
                 f"{what} is recorded as {_shortened(encoded)}, which is no longer "
@@ -153,6 +155,7 @@ class JSON:
                 f"start such tasks anew with start_majordomo(journaling="
                 f"Journaling(afresh=True))"
             ) from error
+        return found
 
     def decode_all(
         self, encoded: Sequence[Encoded | None], what: str, kind: object = UNKNOWN, /
@@ -161,6 +164,19 @@ class JSON:
         return cast(
             "list[object]", self.decode(f"[{','.join(texts)}]", what, list_of(kind))
         )
+
+    def _check_all_is_there(self, found: object, encoded: str) -> None:
+        """A class that has no place for a field would lose it without a word.
+
+        Raises:
+            ValueError: One is lost.
+        """
+        again = self._encode(found).decode()
+        if again != encoded:
+            plain = self.decoder(UNKNOWN)
+            lost = _lost(plain.decode(encoded), plain.decode(again))
+            if lost is not None:
+                raise ValueError(f"there is no field for `{lost}` any more")
 
     def decoder(self, kind: object) -> Any:
         """What decodes to this type.
@@ -199,7 +215,11 @@ class JSON:
         self, action: Callable[..., object], args: tuple[object, ...], /
     ) -> Encoded:
         keywords, given = bound(action, args)
-        self.encode(given, f"the arguments of {name_of(action)}")
+        try:
+            self.encode(given, f"the arguments of {name_of(action)}")
+        except TypeError as error:
+            bind = "or bind it by name, with functools.partial(f, name=...)"
+            raise TypeError(f"{error}, {bind}") from error
         encoded = self._sorted(given).decode()
         if not keywords:
             return encoded
@@ -219,8 +239,12 @@ class JSON:
             return
         raise TypeError(
             f"{what} can't be recorded: {reprlib.repr(value)} would come back as "
-            f"{reprlib.repr(again)}: annotate it with its type, which is "
-            f"{_named(kind)} now"
+            f"{reprlib.repr(again)}: "
+            + (
+                "annotate the function with what it returns, in names that its module has"
+                if kind is UNKNOWN
+                else f"{_named(kind)}, as it is annotated, does not say enough"
+            )
         )
 
 
@@ -382,6 +406,28 @@ def _fields(kind: type[object]) -> tuple[str, ...]:
 
 def _is_no_number(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def _lost(before: object, after: object, path: str = "$") -> str | None:
+    """Where something is missing in what JSON has of it; None if nothing is."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        old = cast("dict[str, object]", before)
+        new = cast("dict[str, object]", after)
+        for key, value in old.items():
+            if key not in new:
+                return f"{path}.{key}"
+            lost = _lost(value, new[key], f"{path}.{key}")
+            if lost is not None:
+                return lost
+    elif isinstance(before, list) and isinstance(after, list):
+        pairs = zip(
+            cast("list[object]", before), cast("list[object]", after), strict=False
+        )
+        for number, (value, other) in enumerate(pairs):
+            lost = _lost(value, other, f"{path}[{number}]")
+            if lost is not None:
+                return lost
+    return None
 
 
 def _is_same(value: object, again: object) -> bool:

@@ -55,11 +55,15 @@ class JournalConflict(JournalError):
     def __init__(self, id: str, recorded: str, given: str) -> None:
         super().__init__(
             f"{id!r} is another task in the journal: recorded is {recorded}, given was "
-            f"{given}: give it another id="
+            f"{given}: if it is the same, change the name or the arguments back, "
+            f"else give it another id="
         )
         self.id: str = id
         self.recorded: str = recorded
         self.given: str = given
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return JournalConflict, (self.id, self.recorded, self.given)
 
 
 class Raised(Exception):

@@ -65,7 +65,7 @@ class Instance:
         self.streams: set[Reader] = set()
         self.names = Names(pool)
         self._unfinished = 0
-        self._leaving = False
+        self._leaving = self._cancelled = False
         self._stopped: str | None = None
         self.thread = get_ident()
         self._token = trio.lowlevel.current_trio_token()
@@ -104,6 +104,7 @@ class Instance:
         self._cancel_all()
 
     def _cancel_all(self) -> None:
+        self._cancelled = True
         self._pool.stop()
         if self._recorder is not None:
             self._recorder.stop()
@@ -223,6 +224,8 @@ class Instance:
         if given.context is None:
             given = given.within(contextvars.copy_context())
         runner = self._runners.of(function, given.runner)
+        if given.id is not None and self._recorder is not None:
+            _checks.text("id", given.id)
         if key is not None and given.id is None:
             raise TypeError(
                 "key names the items under the name of the map, and there is none: give "
@@ -293,10 +296,10 @@ class Instance:
         if not journaled:
             self._tell_added(entry)
         for part in parts:
-            if self._stopped is None:
-                self._enter(part)
-            else:  # by who heard of the parent
+            if self._cancelled and known.ending is None:  # by who heard of the parent
                 part.finish("cancelled")
+            elif not journaled or not self._is_rejected(part):
+                self._enter(part)
 
     def _entry(
         self,
@@ -342,6 +345,10 @@ class Instance:
         if known.ending is not None:
             end = entry.conclude if known.recorded else entry.finish
             end(*known.ending)
+        elif known.claimed:
+            self._pool.start_reserved(entry)
+        elif self._cancelled:  # it was looked up as a part of what was delivered
+            entry.end_without_worker("cancelled")
         elif entry.attempts:
             self._pool.restart(entry, 0)
             self._pool.fill()

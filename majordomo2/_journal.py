@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -83,7 +82,8 @@ class Journal(Protocol):
         Args:
             prefix: The name of a `map`, and a slash.
             after: Where to begin: 0, or the `last` of those before.
-            limit: How many at most; fewer mean that there are no more.
+            limit: How many at most. They may be fewer, as what is large comes a few at
+                a time; none mean that there are no more.
         """
         ...
 
@@ -106,8 +106,9 @@ class Journaling:
         delay: Seconds that a saved state may wait for others, to be written with them in
             one transaction. What somebody waits for is written at once, with all that
             has come by then. Default: 5 ms, of which a crash may cost the last ones.
-        forgive: Don't count the attempt that the end of the process cut off: a restart
-            of the machine or a deploy is not the task's fault. Default: it counts, so
+        forgive: Don't count the last attempt that the journal has of a task that had not
+            ended: a restart of the machine or a deploy is not the task's fault. Also one
+            that had raised and waited for its restart. Default: it counts, so
             that a task which crashes its process does not do so for ever.
         afresh: Start a task from nothing if what the journal has of it no longer fits
             today's types. Default: it fails, with a `JournalError` that says where.
@@ -146,11 +147,14 @@ class Journaling:
         return f"Journaling({', '.join(values)})"
 
 
+LONGEST = 60  # seconds: who waits longer wants no journal
+
+
 def _check_delay(value: object) -> float:
     seconds = _checks.seconds("delay", value)
-    if seconds == math.inf:
+    if seconds > LONGEST:
         raise ValueError(
-            f"delay must be a finite number of seconds, not {value!r}: such as 0.005"
+            f"delay must be {LONGEST} seconds at the most, not {value!r}: such as 0.005"
         )
     return seconds
 

@@ -62,8 +62,10 @@ class Parallel(Carrier):
         if status not in ("success", "mixed"):
             parent.state = data
         label = parent.label
-        if parent.stages and self._recorded is not None and status == "success":
-            parent.conclude(*self._recorded)
+        if self._recorded is not None:  # that is how it had ended, and stays so
+            _, recorded = self._recorded
+            all_there = status == "success" and parent.stages
+            parent.conclude(status, recorded if all_there else data)
             return
         if status in ("success", "mixed") and parent.stages and self._is_over():
             parent.state = [task.data for task in subtasks]

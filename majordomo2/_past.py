@@ -42,6 +42,7 @@ class Past:
         self._known: dict[str, Success] = {}
         self._after = 0
         self._more = True
+        self._usual = 1
         # What was read, and whether there is more; it belongs to the thread until taken.
         self._page: tuple[dict[str, Success], bool] | None = None
         recorder.do(self._read)
@@ -53,8 +54,13 @@ class Past:
 
     @property
     def is_short(self) -> bool:
-        """Should more be read first?"""
-        return self._more and len(self._known) < PAGE
+        """Should more be read first? Where they are large, a page is few."""
+        return self._more and len(self._known) < self._usual
+
+    def refill(self) -> None:
+        """Take what was read meanwhile, if there is room for it."""
+        if self._page is not None and self.is_short:
+            self._take_page(*self._page)
 
     async def read_more(self) -> None:
         """Wait for the next page, and let the one after it be read meanwhile.
@@ -65,9 +71,13 @@ class Past:
         if self._page is None:
             await self._recorder.until_durable()
         assert self._page is not None
-        (page, self._more), self._page = self._page, None
+        self._take_page(*self._page)
+
+    def _take_page(self, page: dict[str, Success], more: bool) -> None:
+        self._page, self._more = None, more
         self._known.update(page)
-        if self._more:
+        self._usual = max(1, len(page))
+        if more:
             self._recorder.do(self._read)
 
     def _read(self, journal: Journal) -> None:
@@ -77,7 +87,7 @@ class Past:
         page: dict[str, Success] = {}
         with suppress(JournalError):  # whose it is will be said when that is looked up
             page = self._decoded(found)
-        self._page = page, len(found.ids) == PAGE
+        self._page = page, bool(found.ids)
 
     def _decoded(self, found: Successes) -> dict[str, Success]:
         codec, what = self._recorder.codec, f"the data of {self._prefix}…"

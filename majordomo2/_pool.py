@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
@@ -95,8 +96,22 @@ class WorkerPool:
         return True
 
     def reserved_no_more(self) -> None:
-        """It is here, or does not come; whoever goes on fills the slot."""
+        """It does not come, or not for its slot."""
         self.expected -= 1
+
+    def start_reserved(self, entry: Entry) -> None:
+        """It is here, and its attempt counts already: nobody goes before it."""
+        self.expected -= 1
+        if self.max_workers == math.inf:
+            self.add(entry)  # nobody takes its slot, and a few workers do for many
+        else:
+            self.running += 1
+            self._start(entry)
+
+    @property
+    def limits_restarts(self) -> bool:
+        """Is there a budget for them?"""
+        return self._held is not None
 
     def tidy(self, entry: Entry, status: TaskStatus, data: object) -> None:
         """Run the pipeline of a task that had no worker of its own."""

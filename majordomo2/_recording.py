@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 import time
 from collections.abc import Callable
 from functools import partial
@@ -75,7 +74,7 @@ class Recording(Carrier):
         self.marked = False
         self.codec = recorder.codec
         self._recorder = recorder
-        self._action = name_of(entry.action)
+        self._action = name_of(entry.action) + ("" if work is None else _form(work))
         self._call = call
         self._kind = _kind(recorder.annotated(entry.action), work)
         self._resume: Callable[[Known], None] | None = None
@@ -107,17 +106,27 @@ class Recording(Carrier):
         """What follows from its record. Called in the thread of the journal."""
         known = NOTHING_KNOWN if record is None else self._follows(record)
         self._recalled = known.saved  # an end that follows from it keeps it too
-        if known.ending is None:
-            self._attempts = known.attempts + self._starts
-            self._recorder.mark(self)
-        return known
+        if known.ending is not None:
+            return known
+        pool = self._recorder.pool
+        claimed = self._starts and not (known.attempts and pool.limits_restarts)
+        self._attempts = known.attempts + claimed
+        self._recorder.mark(self)
+        return Known(known.attempts, known.saved, claimed=claimed)
 
     def _follows(self, record: Record) -> Known:
+        if type(record.arguments) is not type(self._call):
+            wanted = "with" if isinstance(record.arguments, bytes) else "without"
+            error = JournalError(
+                f"{record.id!r} was recorded {wanted} pickle=True: give it the same "
+                f"Journaling, or another id="
+            )
+            return Known(ending=("failure", error), recorded=True)
         if (record.action, record.arguments) != (self._action, self._call):
             given = _shown(self._action, self._call)
             recorded = _shown(record.action, record.arguments)
-            error = JournalConflict(record.id, recorded, given)
-            return Known(ending=("failure", error), recorded=True)
+            conflict = JournalConflict(record.id, recorded, given)
+            return Known(ending=("failure", conflict), recorded=True)
         try:
             return self._decoded(record)
         except JournalError as error:
@@ -130,13 +139,13 @@ class Recording(Carrier):
         saved: object = UNSAVED
         if record.state is not None:
             typed = partial(
-                self.codec.decode, record.state, f"the state of {record.id}"
+                self.codec.decode, record.state, f"the state of {record.id!r}"
             )
             saved = Recalled(typed(UNKNOWN), record.state, typed, options.afresh)
         if record.status == "success":
             data: object = None
             if record.data is not None and self._kind is not PARTS:
-                what = f"the data of {record.id}"
+                what = f"the data of {record.id!r}"
                 data = self.codec.decode(record.data, what, self._kind)
             return Known(record.attempts, saved, ("success", data), recorded=True)
         if record.status != "unspecified":  # it has ended, and may start anew
@@ -155,22 +164,25 @@ class Recording(Carrier):
         entry = self.entry
         resume, self._resume = self._resume, None
         assert resume is not None
-        if self._starts:
+        cut = None if known.ending is not None else self._cut
+        if self._starts and (cut is not None or not known.claimed):
             self._recorder.pool.reserved_no_more()
         self._looked_up = True
         entry.carrier = None
         entry.attempts = known.attempts
         entry.state = known.saved
-        if self._cut is None or known.ending is not None:
+        if known.ending is not None and known.ending[0] == "failure":
+            log.ended(entry.label, "failure", known.attempts, known.ending[1])
+        if cut is None:
             resume(known)
         else:
-            entry.end_without_worker(self._cut)
+            entry.end_without_worker(cut)
         if self._starts:
             self._recorder.pool.fill()  # if it did not need its slot
 
     def cut_off(self, _entry: Entry, reason: Reason, /) -> None:
         """Once it is known what the journal has; an end that is to be recorded stays."""
-        if not self._looked_up:
+        if not self._looked_up and self._cut != "cancelled":
             self._cut = reason
 
     # What happens to it
@@ -238,8 +250,9 @@ class Recording(Carrier):
             saved = attempt.final if attempt.over else latest
         status: TaskStatus = "unspecified"
         data: Encoded | None = None
-        if self._ending is not None:
-            status, data = self._encoded_end(*self._ending)
+        ending = self._ending  # once: the task may end just now
+        if ending is not None:
+            status, data = self._encoded_end(*ending)
         made = Record(
             self.entry.name,
             self._action,
@@ -250,7 +263,7 @@ class Recording(Carrier):
             data,
             time.time(),  # what is recorded has just happened
         )
-        if self._ending is not None:
+        if ending is not None:
             self._last = made
         return made
 
@@ -261,7 +274,7 @@ class Recording(Carrier):
             return status, _cause(data)
         if status != "success" or self._kind is PARTS:
             return status, None
-        what = f"what {self._action} returned as {self.entry.name}"
+        what = f"what {self._action} returned as {self.entry.name!r}"
         try:
             encoded = self.codec.encode(data, what)
             self.codec.check(data, encoded, self._kind, what)
@@ -281,8 +294,19 @@ def _kind(returned: object, work: Work | None) -> object:
     return type_after(list_of(returned) if work.parallel else returned, work.stages)
 
 
+def _form(work: Work) -> str:
+    """How a job runs its function: another form has another result."""
+    parallel = " parallel" if work.parallel else ""
+    return parallel + "".join(
+        f" .{stage.name}({'' if stage.function is None else name_of(stage.function)})"
+        for stage in work.stages
+    )
+
+
 def _shown(action: str, call: Encoded) -> str:
-    return f"{action}, called with {reprlib.repr(call)}"
+    called = call if isinstance(call, str) else repr(call)
+    cut = called if len(called) <= 1000 else f"{called[:1000]}…"
+    return f"{action}, called with {cut}"
 
 
 def _cause(data: object) -> str:
@@ -291,4 +315,5 @@ def _cause(data: object) -> str:
         said = f"{type(data).__qualname__}: {data}"
     except Exception:  # of a `__str__`
         return type(data).__qualname__
-    return said if len(said) <= 1000 else f"{said[:1000]}…"
+    cut = said if len(said) <= 1000 else f"{said[:1000]}…"
+    return cut.encode(errors="backslashreplace").decode()  # as a file can hold it

@@ -202,6 +202,8 @@ class TaskState(Generic[T]):
             data = cast("T", saved.typed(self._kind()))
         except JournalError as error:
             if saved.afresh:
+                if attempt.saved is saved:
+                    attempt.saved = UNSAVED
                 return self._initial()
             attempt.failure(error)
         if attempt.saved is saved:  # the same object from now on, as one that was saved
@@ -240,7 +242,8 @@ class TaskState(Generic[T]):
         if codec is not None and type(data) is not self._checked:
             what = f"the state of {self!r}"
             codec.check(data, codec.encode(data, what), self._kind(), what)
-            self._checked = type(data)
+            if data:  # what is empty says nothing of what it will hold
+                self._checked = type(data)
 
     def of(self, task: Task[object], /) -> T | None:
         """The state that a finished task left behind; None if it saved none.
@@ -255,7 +258,7 @@ class TaskState(Generic[T]):
             return cast("T", state)
         from ._codec import fitting  # noqa: PLC0415 - as above
 
-        return cast("T", fitting(state, self._kind(), f"the state of {task.id}"))
+        return cast("T", fitting(state, self._kind(), f"the state of {task.id!r}"))
 
     def __repr__(self) -> str:
         name = getattr(self._initial, "__qualname__", repr(self._initial))

@@ -162,15 +162,13 @@ class Stream(AsyncIterator[object]):
 
     async def _next(self) -> object:
         while True:
-            more = False
-            if self._past is not None and self._plain is not None:
-                if not self._taken_from:
-                    await self._recall(self._past, self._plain)
-                    if self._ready:
-                        return self._ready.popleft()
-                    continue
-            elif self._plain is not None:
-                more = self._read(self._plain)
+            past = self._past
+            if past is not None and self._plain is not None and not self._taken_from:
+                await self._recall(past, self._plain)
+                if self._ready:
+                    return self._ready.popleft()
+                continue
+            more = self._plain is not None and self._read(self._plain)
             entry = self._next_entry()
             if isinstance(entry, Ready):
                 self._take(entry)
@@ -214,7 +212,7 @@ class Stream(AsyncIterator[object]):
                 item = self._next_item(source)
                 if not self._exhausted:
                     self._instance.check_open("map")  # the source may have stopped it
-                    self._start(item, *self._names([item]))
+                    self._take_one(item)
             except Exception as error:
                 self._exhausted = True
                 self._error = _told(error)
@@ -241,9 +239,9 @@ class Stream(AsyncIterator[object]):
             self._past = None
         else:
             await trio.lowlevel.checkpoint()
-            self._read_recalled(past, source)
+            self._read_many(source)
 
-    def _read_recalled(self, past: Past, source: Iterator[object]) -> None:
+    def _read_many(self, source: Iterator[object]) -> None:
         items: list[object] = []
         room = int(min(self._room, AT_ONCE))
         try:
@@ -255,33 +253,59 @@ class Stream(AsyncIterator[object]):
                 self._ended_by_itself = len(items) < room
                 if items:
                     self._instance.check_open("map")
-                    self._take_in(items, past)
+                    self._take_in(items)
         except Exception as error:
             self._exhausted = True
             self._error = _told(error)
 
-    def _take_in(self, items: list[object], past: Past) -> None:
+    def _take_one(self, item: object) -> None:
+        """Take what the journal has of it, or start it."""
+        (id,) = self._names([item])
+        if self._past is not None:
+            self._past.refill()
+            number, found = self._found([id], [item])
+            if number:
+                self._put(found[0])
+                return
+        self._start(item, id)
+
+    def _found(
+        self, ids: list[str], items: list[object]
+    ) -> tuple[int, list[Task[object] | None]]:
+        """How many of them the journal has, and what."""
+        if self._past is None or self._instance.names.has_any(ids):
+            return 0, [None] * len(ids)
+        number, found = self._past.found(ids, items)
+        self._instance.recalled(number)
+        if self._past.is_over:
+            self._past = None
+        return number, found
+
+    def _put(self, task: Task[object] | None) -> None:
+        """A result in its place among those that are still to come."""
+        assert task is not None
+        ready = Ready(task)
+        self._taken_from[ready] = None
+        if not self._ordered:
+            self._ended.append(ready)
+
+    def _take_in(self, items: list[object]) -> None:
+        """Take what the journal has of them, and start the others."""
         try:
             ids = self._names(items)
         except Exception:  # a key that raises: those before it are as good as ever
             for item in items:
                 self._start(item, *self._names([item]))
             raise
-        number, found = 0, cast("list[Task[object] | None]", [None] * len(ids))
-        if not self._instance.names.has_any(ids):
-            number, found = past.found(ids, items)
-        self._instance.recalled(number)
+        number, found = self._found(ids, items)
         if number == len(found):
             self._ready.extend(found)
             return
         for item, id, task in zip(items, ids, found, strict=True):
             if task is None:
                 self._start(item, id)
-                continue
-            ready = Ready(task)
-            self._taken_from[ready] = None
-            if not self._ordered:
-                self._ended.append(ready)
+            else:
+                self._put(task)
 
     def _start(self, item: object, id: str) -> None:
         entry = self._add(item, id)
@@ -302,11 +326,13 @@ class Stream(AsyncIterator[object]):
                 while True:
                     while len(self._taken_from) >= self._room:
                         await self._until_room()
+                    while self._past is not None and self._past.is_short:
+                        await self._past.read_more()
                     self._instance.check_open("map")
                     item = await anext(source)
                     if self._feeding.cancel_called:
                         return
-                    self._start(item, *self._names([item]))
+                    self._take_one(item)
                     self._wake_consumer()
         except StopAsyncIteration:
             self._ended_by_itself = True

@@ -374,7 +374,7 @@ def test_what_cannot_be_recorded_is_a_failure() -> None:
     """A result that JSON would bring back as another, with what to do (SPEC 10.4)."""
     done = run("pair", "a")
     assert (done.status, done.lines[0]["status"]) == (1, "failure")
-    assert "annotate it with its type" in done.err
+    assert "annotate the function with what it returns" in done.err
 
 
 def test_an_input_that_is_not_unicode_is_a_failure() -> None:
@@ -436,7 +436,7 @@ def test_the_journal_is_closed_when_the_output_is_wrong(folder: Path) -> None:
         ("--journal work.py", "'--journal': work.py is no journal"),
         ("--journal other.db", "a database of SQLite, but no journal"),
         ("--journal newer.db", "newer.db is a journal of version 99"),
-        ("--journal no/work.db", "no/work.db can't be opened"),
+        ("--journal no/work.db", "no/work.db can't be made, as there is no folder"),
         ("--journal new.db --output ./new.db", "'--output': the lines can't go to"),
     ],
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import pickle
 import threading
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,7 +55,7 @@ from majordomo2 import (
     update_data,
 )
 from majordomo2.abc import Journal, Observer, Record, Successes
-from majordomo2.journals import MemoryJournal
+from majordomo2.journals import MemoryJournal, SQLiteJournal
 from support import untyped
 
 T = TypeVar("T")
@@ -549,7 +551,9 @@ def test_a_cancelled_checkpoint(memory: Mortal) -> None:
 # Names
 
 
-def test_other_arguments_under_the_same_name(journal: Mortal) -> None:
+def test_other_arguments_under_the_same_name(
+    journal: Mortal, caplog: pytest.LogCaptureFixture
+) -> None:
     """SPEC 10.2: a conflict shows both, and leaves the record alone."""
 
     async def first(jarvis: Majordomo) -> None:
@@ -562,14 +566,82 @@ def test_other_arguments_under_the_same_name(journal: Mortal) -> None:
         task = await jarvis.run(doubled, 3, id="x")
         assert isinstance(task.data, JournalConflict)
         assert (task.status, task.attempts, task.data.id) == ("failure", 0, "x")
-        assert task.data.recorded == "journal_actions.doubled, called with '[2]'"
-        assert task.data.given == "journal_actions.doubled, called with '[3]'"
+        assert task.data.recorded == "journal_actions.doubled, called with [2]"
+        assert task.data.given == "journal_actions.doubled, called with [3]"
+        again = pickle.loads(pickle.dumps(task.data))  # noqa: S301 - our own
+        assert (str(again), again.id) == (str(task.data), "x")
         other = await jarvis.run(doubled_async, 2, id="x")
         assert isinstance(other.data, JournalConflict)
         assert "doubled_async" in str(other.data)
 
     run(journal, body)
     assert one(journal, "x") == before
+    assert "x (doubled) ended as failure in attempt 0: JournalConflict" in caplog.text
+
+
+def test_another_form_of_the_same_call(journal: Mortal) -> None:
+    """SPEC 10.2: parallel or not, and each pipeline, is another task."""
+    forms = [
+        job(doubled, 2, id="x"),
+        job(doubled, 2, id="x", parallel=True),
+        job(doubled, 2, id="x", parallel=True).post(sum),
+        job(doubled, 2, id="x", parallel=True).post(max),
+        job(doubled, 2, id="x", parallel=True).filter(bool),
+    ]
+
+    async def body(jarvis: Majordomo) -> list[str]:
+        tasks = [await jarvis.run(untyped(form)) for form in forms]
+        return [type(task.data).__name__ for task in tasks]
+
+    assert run(journal, body) == ["int", *["JournalConflict"] * 4]
+
+
+def test_parts_take_their_names(journal: Mortal) -> None:
+    """SPEC 7.8: no other task has the record of one of them at the same time."""
+    ran: list[int] = []
+    hold = trio.Event()
+
+    async def part(x: int) -> int:
+        ran.append(x)
+        await hold.wait()
+        return x
+
+    async def body(jarvis: Majordomo) -> tuple[str, str]:
+        whole = jarvis.add_task(job(part, 1, 2, id="x", parallel=True))
+        await until(lambda: len(ran) == 2)
+        other = await jarvis.run(part, 1, id="x/0")
+        hold.set()
+        return other.status, (await whole.receive()).status
+
+    assert run(journal, body) == ("rejected", "success")
+
+
+@pytest.mark.parametrize("end", ["drain", "stop"])
+def test_a_parallel_task_that_is_looked_up_at_the_end(
+    journal: Mortal, end: str
+) -> None:
+    """SPEC 7.2, 7.3: drain waits for it; and a success stays one whatever comes."""
+    stages: list[str] = []
+
+    def post(numbers: list[int]) -> int:
+        stages.append("post")
+        return sum(numbers)
+
+    work = job(doubled, 1, 2, id="x", parallel=True).post(post)
+
+    async def body(jarvis: Majordomo) -> object:
+        channel = jarvis.add_task(work)
+        if end == "drain":
+            await jarvis.drain()
+        elif stages:
+            jarvis.stop()
+        return (await channel.receive()).data
+
+    assert run(journal, body) == 6
+    before = one(journal, "x")
+    assert run(journal, body) == 6
+    assert one(journal, "x") == before
+    assert stages == ["post"]
 
 
 @pytest.mark.parametrize("name", ["\ud800", "a\0b"])
@@ -901,6 +973,72 @@ def test_a_source_that_raises_while_it_is_recalled(memory: Mortal, stays: bool) 
     assert run(memory, body) == [0, 2, 4, 6, 8]
 
 
+def test_a_success_that_the_source_does_not_come_to(memory: Mortal) -> None:
+    """SPEC 7.9: it holds nobody up: the next items start as soon as there is room."""
+    waiting: set[int] = set()
+    first = trio.Event()
+
+    async def item(x: int) -> int:
+        waiting.add(x)
+        if x == 0:
+            await first.wait()
+        if x == 30:
+            first.set()
+        return x
+
+    async def body(jarvis: Majordomo, numbers: Iterable[int]) -> list[object]:
+        async with jarvis.map(
+            item, numbers, id="x", key=str, ordered=False, max_in_flight=20
+        ) as results:
+            return [task.data async for task in results]
+
+    first.set()
+    run(memory, lambda jarvis: body(jarvis, [99, 98]))
+    first = trio.Event()
+    assert len(run(memory, lambda jarvis: body(jarvis, range(40)))) == 40
+
+
+def test_large_results_come_a_few_at_a_time(tmp_path: Path) -> None:
+    """SPEC 10.1: memory is bounded by what is in flight, not by what was recorded."""
+    journal = SQLiteJournal(tmp_path / "work.db")
+    journal.open()
+    text = "x" * 400_000
+    journal.write(
+        [
+            Record(
+                f"x/{n}",
+                f"{__name__}.large",
+                f"[{n}]",
+                "success",
+                1,
+                None,
+                f'"{text}"',
+                0,
+            )
+            for n in range(100)
+        ]
+    )
+    assert len(journal.successes("x/", 0, 5000).ids) == 3
+    journal.close()
+    lengths: list[int] = []
+
+    async def body(jarvis: Majordomo) -> None:
+        async with jarvis.map(large, range(100), id="x", max_in_flight=5) as results:
+            async for task in results:
+                lengths.append(len(task.result()))  # noqa: PERF401 - and nothing more
+
+    tracemalloc.start()
+    run(journal, body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert lengths == [400_000] * 100
+    assert peak < 25_000_000
+
+
+async def large(_: int) -> str:
+    raise AssertionError
+
+
 def test_a_page_that_is_slow_to_come(memory: Mortal) -> None:
     """SPEC 10.1: whoever waits for it is not told by another transaction before."""
     successes, read = memory.inner.successes, memory.inner.read
@@ -1034,7 +1172,7 @@ def test_a_state_that_can_not_be_recorded(memory: Mortal, runner: RunnerName) ->
             saves_what_can_not_be_said, id="x", runner=runner, retries=0
         )
         assert isinstance(task.data, TypeError)
-        assert "the state of x can't be recorded: $.items[1].when is <object" in str(
+        assert "the state of 'x' can't be recorded: $.items[1].when is <object" in str(
             task.data
         )
 
@@ -1070,7 +1208,7 @@ def test_the_place_of_what_can_not_be_said(
     async def action() -> None:
         with pytest.raises(TypeError) as caught:
             update_data(value)
-        assert f"the state of x can't be recorded: {place}" in str(caught.value)
+        assert f"the state of 'x' can't be recorded: {place}" in str(caught.value)
         assert current_task_data() == {}
 
     async def body(jarvis: Majordomo) -> None:
@@ -1095,7 +1233,7 @@ async def odd() -> object:
 @pytest.mark.parametrize(
     ("action", "message"),
     [
-        (pair, "would come back as [1, 2]: annotate it"),
+        (pair, "would come back as [1, 2]: object, as it is annotated, does not say"),
         (liar, "'no int' is not int, as is said of it: Expected `int`"),
         (odd, "$.a[0] is Odd()"),
     ],
@@ -1126,7 +1264,7 @@ def test_a_state_that_holds_itself(memory: Mortal) -> None:
         endless: list[object] = []
         endless.append(endless)
         with pytest.raises(
-            TypeError, match="the state of x can't be recorded: it holds"
+            TypeError, match="the state of 'x' can't be recorded: it holds"
         ):
             update_data(endless)
         return endless
@@ -1216,7 +1354,7 @@ def test_data_that_no_longer_fit(journal: Mortal, afresh: bool) -> None:
         assert ran == [1]
     else:
         assert isinstance(task.data, JournalError)
-        assert "the data of x is recorded as" in str(task.data)
+        assert "the data of 'x' is recorded as" in str(task.data)
         assert "Expected `int`, got `str` - at `$[...][1]`" in str(task.data)
         assert not ran
         assert one(journal, "x").status == "success"  # nothing is lost
@@ -1252,10 +1390,60 @@ def test_a_state_that_no_longer_fits(
         assert task.data == Progress(2)
     else:
         assert isinstance(task.data, JournalError)
-        assert "the state of y is recorded as" in str(task.data)
+        assert "the state of 'y' is recorded as" in str(task.data)
         assert "Expected `int`, got `str` - at `$.done`" in str(task.data)
         assert task.attempts == 2
         assert one(journal, "y").state == '{"done":"3"}'
+
+
+@dataclass
+class Renamed:
+    """It had a field `words` once."""
+
+    page: int
+    word_count: int = 0
+
+
+@pytest.mark.parametrize("afresh", [False, True])
+def test_a_field_that_is_gone(memory: Mortal, afresh: bool) -> None:
+    """SPEC 10.2: it is not dropped in silence; a field that is new has its default."""
+    key = TaskState(lambda: Renamed(0))
+    seen: list[Renamed] = []
+
+    async def waits_for(_: object) -> None:
+        seen.append(key.get())
+
+    waits_for.__module__, waits_for.__qualname__ = "journal_actions", "waits_for"
+
+    async def until_saved(jarvis: Majordomo) -> None:
+        jarvis.add_task(OLD, {"page": 6, "words": 60}, id="x")
+        jarvis.add_task(OLD, {"page": 6}, id="y")
+        await until(lambda: len(states(memory)) == 2)
+
+    async def body(jarvis: Majordomo) -> list[Task[object]]:
+        return [
+            await jarvis.run(waits_for, {"page": 6, "words": 60}, id="x"),
+            await jarvis.run(waits_for, {"page": 6}, id="y"),
+        ]
+
+    cut_short(memory, until_saved)
+    again = Mortal(memory.inner)
+    first, second = run(again, body, journaling=Journaling(afresh=afresh))
+    assert second.status == "success"
+    if afresh:
+        assert seen == [Renamed(0), Renamed(6)]
+        assert first.state == {}
+        assert key.of(first) is None
+    else:
+        assert seen == [Renamed(6)]
+        assert "there is no field for `$.words` any more" in str(first.data)
+
+
+OLD = waits_for
+
+
+def states(journal: Mortal) -> set[object]:
+    return {record.id for batch in journal.batches for record in batch if record.state}
 
 
 def test_one_of_many_that_no_longer_fits(journal: Mortal) -> None:
@@ -1273,7 +1461,7 @@ def test_one_of_many_that_no_longer_fits(journal: Mortal) -> None:
     found = run(journal, body)
     assert [found[n] for n in (0, 1, 3, 4)] == [0, 2, 6, 8]
     assert isinstance(found[2], JournalError)
-    assert "the data of x/2 is recorded as" in str(found[2])
+    assert "the data of 'x/2' is recorded as" in str(found[2])
 
 
 def test_pickles(journal: Mortal) -> None:
@@ -1318,6 +1506,19 @@ async def imaginary(x: complex) -> complex:
 
 
 # When the journal fails
+
+
+def test_a_cause_that_no_file_can_hold(journal: Mortal) -> None:
+    """SPEC 7.1: it harms nobody else."""
+
+    async def action() -> None:
+        raise ValueError("caf\udce9")
+
+    async def body(jarvis: Majordomo) -> str:
+        return (await jarvis.run(action, id="x", retries=0)).status
+
+    assert run(journal, body) == "failure"
+    assert one(journal, "x").data == "ValueError: caf\\udce9"
 
 
 class Full(Exception):
@@ -1474,6 +1675,55 @@ def test_the_slot_of_a_recalled_task_is_free(memory: Mortal) -> None:
     assert run(memory, body, max_workers=1) == [2, 4]
 
 
+def test_who_is_counted_starts(memory: Mortal) -> None:
+    """SPEC 10.2: a task that came first, and whose attempt counts, is not overtaken."""
+    order: list[str] = []
+
+    async def action(name: str) -> None:
+        if name == "plain":
+            ids = {record.id for batch in memory.batches for record in batch}
+            assert ids == {"x"}
+        order.append(name)
+
+    async def body(jarvis: Majordomo) -> None:
+        channels = [
+            jarvis.add_task(action, "journaled", id="x", retries=0),
+            jarvis.add_task(action, "plain", priority=9),
+        ]
+        for channel in channels:
+            await channel.result()
+
+    run(memory, body, max_workers=1)
+    assert order == ["journaled", "plain"]
+
+
+def test_a_budget_holds_up_what_is_not_counted(memory: Mortal) -> None:
+    """SPEC 8.4, 10.2: resumed tasks are restarts; one that is held has not started."""
+    records = untyped(memory.inner).records
+    for name in ("a", "b"):
+        records[name] = Record(
+            name,
+            "journal_actions.doubled_async",
+            "[1]",
+            "unspecified",
+            1,
+            None,
+            None,
+            0.0,
+        )
+
+    async def main() -> None:
+        async with start_majordomo(journal=memory, restart_limit=(1, 1e6)) as jarvis:
+            channels = [jarvis.add_task(doubled_async, 1, id=name) for name in "ab"]
+            await until(lambda: any(channel.done for channel in channels))
+            await until(lambda: jarvis.statistics().waiting == 1)
+            jarvis.stop()
+
+    trio.run(main)
+    found = sorted((record.status, record.attempts) for record in records.values())
+    assert found == [("cancelled", 1), ("success", 2)]
+
+
 def test_never_more_than_the_workers(memory: Mortal) -> None:
     """SPEC 7.7: nor does the journal's slowness let more in."""
     running, most = 0, 0
@@ -1586,7 +1836,7 @@ def test_a_bad_journal(
     ("options", "error", "message"),
     [
         ({"delay": -1}, ValueError, "delay must be 0 seconds or more, not -1"),
-        ({"delay": float("inf")}, ValueError, "delay must be a finite number"),
+        ({"delay": float("inf")}, ValueError, "delay must be 60 seconds at the most"),
         ({"delay": "1"}, TypeError, "delay must be a number of seconds"),
         ({"forgive": 1}, TypeError, "forgive must be True or False, not 1"),
         ({"afresh": None}, TypeError, "afresh must be True or False"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -213,6 +214,31 @@ def test_a_child_does_not_keep_it(tmp_path: Path) -> None:
     child.communicate(b"")
 
 
+def test_two_threads_enter_at_once(tmp_path: Path) -> None:
+    """SPEC 10.5: one of them has it."""
+    for number in range(50):
+        path = tmp_path / f"{number}.db"
+        told: list[object] = []
+
+        def enter(path: Path = path, told: list[object] = told) -> None:
+            journal = SQLiteJournal(path)
+            try:
+                journal.open()
+            except JournalError as error:
+                told.append("in use by this process" in str(error))
+            else:
+                told.append(journal)
+
+        threads = [threading.Thread(target=enter) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        (journal,) = (each for each in told if isinstance(each, SQLiteJournal))
+        assert True in told
+        journal.close()
+
+
 def test_it_is_open_no_more(tmp_path: Path) -> None:
     """SPEC 10.5: before it is opened, and after it was closed, there is nothing in it."""
     journal = SQLiteJournal(tmp_path / "work.db")
@@ -242,6 +268,10 @@ def text(path: Path) -> None:
     path.write_text("hello " * 1000)
 
 
+def byte(path: Path) -> None:
+    path.write_text("x")
+
+
 def short(path: Path) -> None:
     path.write_text("hello")
 
@@ -249,6 +279,8 @@ def short(path: Path) -> None:
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "text": (text, "is no journal"),
     "short": (short, "is no journal"),
+    "pipe": (os.mkfifo, "is no regular file"),
+    "byte": (byte, "is no journal: it is too short"),
     "folder": (Path.mkdir, "is a folder and no journal"),
     "other": (other_database, "is a database of SQLite, but no journal"),
     "newer": (newer, "is a journal of version 99, .* up to 1: install a newer one"),
@@ -261,7 +293,7 @@ def test_what_is_no_journal(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "work.db"
     make, message = BAD[kind]
     make(path)
-    before = None if path.is_dir() else everything(tmp_path)
+    before = everything(tmp_path) if path.is_file() else None
 
     async def main() -> None:
         async with start_majordomo(journal=SQLiteJournal(path)):
@@ -570,6 +602,8 @@ def test_a_migration_that_fails(
         (3, {}, TypeError, "path must be that of a file, not 3"),
         (None, {}, TypeError, "path must be that of a file"),
         ("", {}, ValueError, "path must not be empty"),
+        ("a\0b", {}, ValueError, "path must be that of a file"),
+        (":memory:", {}, ValueError, "there is MemoryJournal"),
         ("x", {"synchronous": "OFF"}, ValueError, "'NORMAL' or 'FULL', not 'OFF'"),
         ("x", {"synchronous": None}, ValueError, "'NORMAL' or 'FULL', not None"),
     ],
@@ -591,7 +625,9 @@ def test_a_folder(path: str) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     """SPEC 10.5: it is not made."""
-    with pytest.raises(JournalError, match=r"work\.db can't be opened: "):
+    with pytest.raises(
+        JournalError, match=r"work\.db can't be made, as there is no folder"
+    ):
         SQLiteJournal(tmp_path / "no" / "work.db").open()
     assert not list(tmp_path.iterdir())
 

@@ -136,7 +136,9 @@ class Summary:
             filter(None, [f"{total} input{'s' * (total != 1)}", ", ".join(counts)])
         )
         for outcome in self.failed:
-            yield f"  {outcome.task.id} {self._failure(outcome)}"
+            task = outcome.task
+            named = task.id.endswith(encodable(f"/{outcome.input}"))  # in a journal
+            yield f"  {'' if named else f'{task.id} '}{self._failure(outcome)}"
         more = self.counts["failure"] + self.counts["timeout"] - len(self.failed)
         if more:
             yield f"  … and {more} more"

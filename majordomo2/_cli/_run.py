@@ -171,7 +171,7 @@ class Run:
             self.fatal = error
         for item in self._given:  # those that it was not to come to
             row = Row(item)
-            row.end(Task(status="cancelled"))
+            row.end(self._not_started(row))
             self._rows.send_nowait(row)
 
     async def _feed(self, jarvis: Majordomo, nursery: trio.Nursery) -> None:
@@ -219,10 +219,17 @@ class Run:
         row.end(first.task)
         self._turn.release()
 
-    def _refuse(self, row: Row, error: Exception) -> None:
+    def _not_started(self, row: Row) -> Task[object]:
+        if self._plan.journal is None:
+            return Task(status="cancelled")
+        return Task(id=self._name(row), status="cancelled")
+
+    def _name(self, row: Row) -> str:
         # No journal can hold a NUL in a name.
-        id = encodable(f"{self._plan.name}/{row.input}").replace("\0", "\\x00")
-        row.end(Task(error, id=id, status="failure"))
+        return encodable(f"{self._plan.name}/{row.input}").replace("\0", "\\x00")
+
+    def _refuse(self, row: Row, error: Exception) -> None:
+        row.end(Task(error, id=self._name(row), status="failure"))
         self._turn.release()
 
     async def _more(self) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 import sys
+import threading
 from pathlib import Path
 
 if sys.platform != "win32":
@@ -18,6 +20,7 @@ _BSD = struct.Struct("qqihh")
 
 # The lock files that this process has: to close one would give up its lock.
 _HELD: set[tuple[int, int]] = set()
+_GUARD = threading.Lock()  # two threads may enter at once
 
 
 class Lock:
@@ -36,8 +39,12 @@ class Lock:
         """Take it; or else, who has it?
 
         Raises:
-            OSError: The file can't be opened.
+            OSError: The file can't be opened, or there are no locks.
         """
+        with _GUARD:
+            return self._take()
+
+    def _take(self) -> str | None:
         if sys.platform == "win32":
             raise OSError("this system has no locks that end with the process")
         while True:
@@ -47,7 +54,10 @@ class Lock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EAGAIN):
+                    os.close(file)
+                    raise
                 holder = _holder(file)
                 os.close(file)
                 if holder is not None:
@@ -68,12 +78,13 @@ class Lock:
 
     def give_back(self) -> None:
         """Remove the file, and let others have the lock."""
-        if self._file is not None:
-            file, self._file = self._file, None
-            if self._is_there():
-                self._path.unlink()
-            os.close(file)
-            _HELD.discard(self._key)
+        with _GUARD:
+            if self._file is not None:
+                file, self._file = self._file, None
+                if self._is_there():
+                    self._path.unlink()
+                os.close(file)
+                _HELD.discard(self._key)
 
 
 def holder_of(path: Path) -> str | None:

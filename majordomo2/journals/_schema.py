@@ -13,6 +13,8 @@ from .._errors import JournalError
 # "mdo2": tells a journal from other people's files.
 APPLICATION = 0x6D646F32
 
+HEADER = 100  # bytes, with which each file of SQLite begins
+
 # What makes of each version the next one; the first makes one of nothing. Those that
 # were released never change.
 MIGRATIONS = (
@@ -45,6 +47,10 @@ def version_of(path: Path) -> int:
     """
     if path.is_dir():
         raise JournalError(f"{path} is a folder and no journal: give a file in it")
+    if not path.is_file():
+        raise JournalError(f"{path} is no regular file: give another")
+    if 0 < path.stat().st_size < HEADER:
+        raise JournalError(f"{path} is no journal: it is too short: give another file")
     # SQLite reads it, and not we: with any file that a process closes it gives up all its
     # locks on it, those of SQLite's connections too. Immutable: it writes nothing.
     try:

@@ -25,20 +25,33 @@ _CHANGED = ", ".join(
     f"{name} = excluded.{name}"
     for name in ("status", "attempts", "state", "data", "pinged")
 )
-# As one row, made by SQLite alone: the interpreter is not asked for at each record. The +
-# keeps it from looking the ids up and sorting what it finds. A pickle is no JSON, and so
-# is left to `read`.
-_SUCCESSES = """
+PAGE_SIZE = 1_000_000  # characters of one page, its last record apart
+
+# The + keeps SQLite from looking the ids up and sorting what it finds. A pickle is no
+# JSON, and so is left to `read`.
+_PAGE = """
+    FROM tasks
+    WHERE +id >= :prefix AND +id < :end AND n > :after AND status = 'success'
+        AND 'blob' NOT IN (typeof(arguments), typeof(state), typeof(data))
+    ORDER BY n LIMIT :limit
+"""
+_SIZE = "length(arguments) + ifnull(length(state), 0) + ifnull(length(data), 0)"
+_PAGE_SIZE = f"SELECT sum(size) FROM (SELECT {_SIZE} AS size {_PAGE})"  # noqa: S608 - no values
+# As one row, made by SQLite alone: the interpreter is not asked for at each record.
+_COLUMNS = """
     SELECT max(n), json_group_array(id), json_group_array(action),
         json_group_array(arguments), json_group_array(attempts),
         json_group_array(state), json_group_array(data)
-    FROM (
-        SELECT * FROM tasks
-        WHERE +id >= ? AND +id < ? AND n > ? AND status = 'success'
-            AND 'blob' NOT IN (typeof(arguments), typeof(state), typeof(data))
-        ORDER BY n LIMIT ?
-    )
 """
+_WHOLE = f"{_COLUMNS} FROM (SELECT * {_PAGE})"
+# To find where it is too large takes three times as long.
+_BEGINNING = f"""
+    {_COLUMNS} FROM (
+        SELECT *, sum(size) OVER (ORDER BY n) - size AS before
+        FROM (SELECT *, {_SIZE} AS size {_PAGE})
+    )
+    WHERE before < :size
+"""  # noqa: S608 - no values
 
 # So many records in one statement: SQLite takes 32,766 values.
 AT_ONCE = 1000
@@ -104,6 +117,11 @@ class SQLiteJournal:
 
     def _check_access(self) -> None:
         """SQLite would open what is read-only, and fail later."""
+        if not self._real.parent.is_dir():
+            raise JournalError(
+                f"{self.path} can't be made, as there is no folder {self._real.parent}: "
+                f"make it first"
+            )
         for path in (self._real, self._real.parent):
             if path.exists() and not os.access(path, os.W_OK):
                 raise JournalError(
@@ -141,10 +159,17 @@ class SQLiteJournal:
     def successes(self, prefix: str, after: int, limit: int, /) -> Successes:
         """Those whose ids begin so, in the order in which they were first written."""
         with self._told("can't be read"):
-            row = self._open_file().execute(
-                _SUCCESSES, [prefix, f"{prefix}\U0010ffff", after, limit]
-            )
-            last, *columns = row.fetchone()
+            file = self._open_file()
+            asked = {
+                "prefix": prefix,
+                "end": f"{prefix}\U0010ffff",
+                "after": after,
+                "limit": limit,
+                "size": PAGE_SIZE,
+            }
+            (size,) = file.execute(_PAGE_SIZE, asked).fetchone()
+            page = _WHOLE if (size or 0) <= PAGE_SIZE else _BEGINNING
+            last, *columns = file.execute(page, asked).fetchone()
         return Successes(last or after, *map(json.loads, columns))
 
     def write(self, records: Sequence[Record], /) -> None:
@@ -231,7 +256,13 @@ def _checked_path(path: object) -> Path:
         raise TypeError(f"path must be that of a file, not {path!r}: such as 'work.db'")
     if not os.fspath(cast("PathLike[str]", path)):
         raise ValueError(f"path must not be empty, not {path!r}: such as 'work.db'")
-    return Path(cast("PathLike[str]", path))
+    made = Path(cast("PathLike[str]", path))
+    if "\0" in str(made) or str(made) == ":memory:":
+        raise ValueError(
+            f"path must be that of a file, not {path!r}: such as 'work.db'; for none "
+            f"there is MemoryJournal()"
+        )
+    return made
 
 
 def _checked_synchronous(value: object) -> Synchronous:

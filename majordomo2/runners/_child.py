@@ -112,7 +112,7 @@ class RemoteAttempt(BaseAttempt):
 
     def _save(self, data: object, kind: int, value: object) -> None:
         if self.codec is not None:  # what can't be recorded is refused here and now
-            self.codec.encode(data, f"the state of {self.id}")
+            self.codec.encode(data, f"the state of {self.id!r}")
         try:
             message = _pickling.packed(kind, value)
         except Exception as error:
