@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import functools
+import logging
 import pickle
 import threading
 import time
@@ -1506,6 +1508,128 @@ async def imaginary(x: complex) -> complex:
 
 
 # When the journal fails
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_the_other_way_to_encode(memory: Mortal, pickled: bool) -> None:
+    """SPEC 10.4: a journal that was kept with pickle, or without it; it says which."""
+    with pytest.warns(UserWarning, match="runs whatever code"):
+        ways = {True: Journaling(pickle=True), False: Journaling()}
+
+    async def body(jarvis: Majordomo) -> object:
+        return (await jarvis.run(doubled_async, 1, id="x")).data
+
+    run(memory, body, journaling=ways[pickled])
+    error = run(memory, body, journaling=ways[not pickled])
+    wanted = "with" if pickled else "without"
+    assert f"'x' was recorded {wanted} pickle=True" in str(error)
+
+
+def test_another_function_over_the_same_source(journal: Mortal) -> None:
+    """SPEC 10.2: of a map, each item is a conflict."""
+
+    async def body(
+        jarvis: Majordomo, action: Callable[[int], Awaitable[int]]
+    ) -> list[object]:
+        async with jarvis.map(action, range(3), id="x") as results:
+            return [type(task.data) async for task in results]
+
+    assert run(journal, lambda jarvis: body(jarvis, doubled_async)) == [int] * 3
+    assert run(journal, lambda jarvis: body(jarvis, halved)) == [JournalConflict] * 3
+
+
+async def halved(x: int) -> int:
+    return x // 2
+
+
+def test_items_whose_names_are_taken(memory: Mortal) -> None:
+    """SPEC 7.8: a task of that name runs, so the item is rejected."""
+
+    async def body(jarvis: Majordomo) -> list[str]:
+        channel = jarvis.add_task(waits_for, 1, id="x/1")
+        async with jarvis.map(doubled_async, range(3), id="x") as results:
+            found: list[str] = [task.status async for task in results]
+        channel.cancel()
+        return found
+
+    assert run(memory, body) == ["success", "rejected", "success"]
+
+
+def test_more_tasks_than_a_batch(memory: Mortal) -> None:
+    """SPEC 10.1: any number may be added at once."""
+
+    async def body(jarvis: Majordomo) -> int:
+        channels = [jarvis.add_task(doubled_async, n, id=f"t/{n}") for n in range(2500)]
+        return sum([await channel.result() for channel in channels])
+
+    assert run(memory, body) == run(memory, body) == 2499 * 2500
+    assert max(len(batch) for batch in memory.batches) <= 1000
+
+
+def test_a_method_and_a_partial(memory: Mortal) -> None:
+    """SPEC 10.2: they are known by what they call."""
+
+    class Service:
+        async def ask(self, x: int) -> int:
+            return x
+
+    async def body(jarvis: Majordomo) -> list[int]:
+        bound = functools.partial(doubled, 4)
+        return [
+            await jarvis.get_task_data(Service().ask, 3, id="method"),
+            await jarvis.get_task_data(bound, id="partial"),
+        ]
+
+    assert run(memory, body) == run(memory, body) == [3, 8]
+
+
+class Unsayable(Exception):
+    """Its message can't be made."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def test_a_cause_that_can_not_be_said(memory: Mortal) -> None:
+    """SPEC 10.1: its class is recorded."""
+
+    async def action() -> None:
+        raise Unsayable
+
+    async def body(jarvis: Majordomo) -> None:
+        await jarvis.run(action, id="x", retries=0)
+
+    logging.getLogger("majordomo2").disabled = True  # which would say it
+    try:
+        run(memory, body)
+    finally:
+        logging.getLogger("majordomo2").disabled = False
+    assert one(memory, "x").data == "Unsayable"
+
+
+def test_a_checkpoint_in_a_thread_when_the_journal_fails(memory: Mortal) -> None:
+    """SPEC 10.5: whoever waits is told, and nobody for ever."""
+    told: list[str] = []
+
+    def fail(records: Sequence[Record]) -> None:
+        if any(record.state for record in records):
+            raise Full("no space")
+
+    def action() -> None:
+        try:
+            checkpoint_sync(1)
+        except JournalError as error:
+            told.append(str(error))
+            raise
+
+    async def body(jarvis: Majordomo) -> None:
+        memory.before = fail
+        jarvis.add_task(action, id="x")
+        await trio.sleep_forever()
+
+    with pytest.raises(JournalError, match="no space"):
+        run(memory, body)
+    assert "no space" in told[0]
 
 
 def test_a_cause_that_no_file_can_hold(journal: Mortal) -> None:
