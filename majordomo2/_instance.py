@@ -345,10 +345,12 @@ class Instance:
         if known.ending is not None:
             end = entry.conclude if known.recorded else entry.finish
             end(*known.ending)
+        elif self._cancelled:  # it was looked up as a part of what was delivered
+            if known.claimed:
+                self._pool.reserved_no_more()
+            entry.end_without_worker("cancelled")
         elif known.claimed:
             self._pool.start_reserved(entry)
-        elif self._cancelled:  # it was looked up as a part of what was delivered
-            entry.end_without_worker("cancelled")
         elif entry.attempts:
             self._pool.restart(entry, 0)
             self._pool.fill()

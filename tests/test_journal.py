@@ -646,6 +646,28 @@ def test_a_parallel_task_that_is_looked_up_at_the_end(
     assert stages == ["post"]
 
 
+def test_a_part_that_is_missing_at_the_end(memory: Mortal) -> None:
+    """SPEC 7.2: after stop nothing starts, though the whole was recorded."""
+    ran: list[int] = []
+
+    async def part(x: int) -> int:
+        ran.append(x)
+        return x
+
+    async def body(jarvis: Majordomo) -> tuple[str, int]:
+        channel = jarvis.add_task(job(part, 1, 2, id="x", parallel=True))
+        if ran:
+            jarvis.stop()
+        status = (await channel.receive()).status
+        return status, jarvis.statistics().waiting
+
+    assert run(memory, body, max_workers=1) == ("success", 0)
+    del untyped(memory.inner).records["x/1"]
+    assert run(memory, body, max_workers=1) == ("cancelled", 0)
+    assert sorted(ran) == [1, 2]
+    assert one(memory, "x").status == "success"
+
+
 @pytest.mark.parametrize("name", ["\ud800", "a\0b"])
 def test_a_name_that_can_not_be_written(memory: Mortal, name: str) -> None:
     """SPEC 7.4: at once, and nothing is left of it."""
