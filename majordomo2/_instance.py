@@ -346,8 +346,7 @@ class Instance:
             end = entry.conclude if known.recorded else entry.finish
             end(*known.ending)
         elif self._cancelled:  # it was looked up as a part of what was delivered
-            if known.claimed:
-                self._pool.reserved_no_more()
+            self._pool.expected -= known.claimed
             entry.end_without_worker("cancelled")
         elif known.claimed:
             self._pool.start_reserved(entry)
