@@ -18,7 +18,7 @@ class Adder:
 
     Args:
         add: Adds one, of a name; "" for a fresh one.
-        names: Names items.
+        names: Names items; None if they have fresh names.
         past: What the journal may have of them.
     """
 
@@ -27,7 +27,7 @@ class Adder:
     def __init__(
         self,
         add: Callable[[object, str], Entry],
-        names: Callable[[Sequence[object]], list[str]],
+        names: Callable[[Sequence[object]], list[str]] | None,
         past: Past | None,
     ) -> None:
         self.add = add
@@ -37,10 +37,10 @@ class Adder:
 
 def namer(
     id: str | None, key: Callable[[object], object] | None
-) -> Callable[[Sequence[object]], list[str]]:
+) -> Callable[[Sequence[object]], list[str]] | None:
     """What names the items of a map."""
     if id is None:
-        return lambda items: [""] * len(items)
+        return None
     if key is not None:
         return lambda items: [f"{id}/{_checks.key(key(item))}" for item in items]
     numbers = count()

@@ -260,6 +260,9 @@ class Stream(AsyncIterator[object]):
 
     def _take_one(self, item: object) -> None:
         """Take what the journal has of it, or start it."""
+        if self._names is None:
+            self._start(item, "")
+            return
         (id,) = self._names([item])
         if self._past is not None:
             self._past.refill()
@@ -291,6 +294,7 @@ class Stream(AsyncIterator[object]):
 
     def _take_in(self, items: list[object]) -> None:
         """Take what the journal has of them, and start the others."""
+        assert self._names is not None  # those of a journal have names
         try:
             ids = self._names(items)
         except Exception:  # a key that raises: those before it are as good as ever

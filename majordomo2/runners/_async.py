@@ -23,7 +23,8 @@ class AsyncRunner:
 
     @disable_ki_protection
     async def run(self, attempt: Attempt, /) -> object:
-        await attempt.ready()
+        if attempt.codec is not None:  # else there is no journal to wait for
+            await attempt.ready()
         attempt.start()
         value = attempt.action(*attempt.args)
         if not inspect.isawaitable(value):
