@@ -234,7 +234,7 @@ class Instance:
 
         def add(item: object, id: str) -> Entry:
             entry = self._entry(function, (item,), given, runner, id or None)
-            if not self._is_rejected(entry):
+            if not (id and self._is_rejected(entry)):
                 self._enter(entry)
             return entry
 
@@ -343,8 +343,7 @@ class Instance:
     def _resume(self, entry: Entry, known: Known) -> None:
         """Start a task where the journal has left it."""
         if known.ending is not None:
-            end = entry.conclude if known.recorded else entry.finish
-            end(*known.ending)
+            (entry.conclude if known.recorded else entry.finish)(*known.ending)
         elif self._cancelled:  # it was looked up as a part of what was delivered
             self._pool.expected -= known.claimed
             entry.end_without_worker("cancelled")
@@ -390,7 +389,8 @@ class Instance:
     def finished(self, entry: Entry) -> None:
         """A task has ended."""
         assert entry.ending is not None
-        self.names.free(entry)
+        if entry.options.id is not None:
+            self.names.free(entry)
         self.ended[entry.ending.status] += 1
         if entry.clock is not None:
             self._pool.watchdog.forget(entry.clock)

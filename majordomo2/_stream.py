@@ -212,7 +212,10 @@ class Stream(AsyncIterator[object]):
                 item = self._next_item(source)
                 if not self._exhausted:
                     self._instance.check_open("map")  # the source may have stopped it
-                    self._take_one(item)
+                    if self._names is None:  # nearly all have none, and each is read
+                        self._start(item, "")
+                    else:
+                        self._take_one(item)
             except Exception as error:
                 self._exhausted = True
                 self._error = _told(error)
