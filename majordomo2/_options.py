@@ -107,12 +107,6 @@ class Options:
         self.context = context
         self.shortest = min(keepalive, attempt_timeout)
 
-    def named(self, id: str | None) -> Options:
-        """The same for a task of another name; None for a fresh one."""
-        other = copy.copy(self)
-        other.id = id
-        return other
-
     def within(self, context: contextvars.Context) -> Options:
         """The same for attempts in copies of another context."""
         other = copy.copy(self)

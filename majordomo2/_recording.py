@@ -202,8 +202,7 @@ class Recording(Carrier):
 
     def changed(self) -> None:
         """There is something new to record."""
-        if not self.marked:
-            self._recorder.mark(self)
+        self._recorder.mark(self)
 
     async def until_durable(self) -> None:
         await self._recorder.until_durable()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import enum
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -233,6 +234,17 @@ class Mortal:
 
     def close(self) -> None:
         self.inner.close()
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Generator[SQLiteJournal]:
+    """The journal in a file, without an instance."""
+    journal = SQLiteJournal(path)
+    journal.open()
+    try:
+        yield journal
+    finally:
+        journal.close()
 
 
 KINDS: dict[str, Callable[[Path], Journal]] = {

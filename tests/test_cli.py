@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-import json
 import logging
 import math
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, TypeAlias, cast
+from typing import TypeAlias, cast
 
 import pytest
 import trio
 import trio.testing
 from typer.testing import CliRunner
 
+import command
 import majordomo2
+from command import Done, finished, lines_of, stream_of
 from majordomo2._cli import _cause, _inputs, _run, main
 from majordomo2._cli._command import app
 
@@ -189,29 +189,10 @@ def unspeakable(x):
     raise Unspeakable
 """
 
-Line: TypeAlias = dict[str, object]
-
 
 def place(text: str) -> str:
     """Where this text stands first, as the summary says it."""
     return f"(at functions.py:{FUNCTIONS.partition(text)[0].count(chr(10)) + 1})"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a run of the command left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Line]:
-        return lines_of(self.out)
-
-
-def lines_of(text: str) -> list[Line]:
-    return [cast("Line", json.loads(line)) for line in text.splitlines()]
 
 
 @pytest.fixture
@@ -238,10 +219,7 @@ def call(folder: Path) -> Call:
     """`majordomo2 run ...`, inside this process."""
 
     def run(*arguments: str, stdin: str | bytes | None = None) -> Done:
-        done = CliRunner().invoke(app, ["run", *arguments], input=stdin)
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Done(done.exit_code, done.stdout, done.stderr)
+        return command.call("run", *arguments, stdin=stdin)
 
     return run
 
@@ -249,34 +227,11 @@ def call(folder: Path) -> Call:
 COMMAND = [sys.executable, "-m", "majordomo2", "run"]
 
 
-@contextmanager
 def process(
     folder: Path, *arguments: str, stdin: int = subprocess.DEVNULL
-) -> Generator[subprocess.Popen[str]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """`majordomo2 run ...` as a process; it is killed if the test gives up on it."""
-    child = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=folder,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def finished(child: subprocess.Popen[str]) -> Done:
-    out, err = child.communicate(timeout=60)
-    return Done(child.returncode, out, err)
-
-
-def stream_of(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
+    return command.process(*COMMAND, *arguments, cwd=folder, stdin=stdin)
 
 
 # Results

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
-import json
 import os
 import pickle
 import pty
@@ -15,21 +14,19 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, TypeAlias, cast
+from typing import cast
 
 import pytest
-from typer.testing import CliRunner
 
+from command import Done, Line, call, finished, lines_of, process, stream_of
+from journal_actions import opened
 from majordomo2 import JournalError
-from majordomo2._cli._command import app
 from majordomo2.abc import Record
-from majordomo2.journals import SQLiteJournal, _reading
+from majordomo2.journals import _reading
 
 FUNCTIONS = """
 import functools
@@ -109,39 +106,6 @@ def wait(x: str) -> list[object]:
     return [x, found if found != {} else None]
 """
 
-Line: TypeAlias = dict[str, object]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a run of the command left."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[Line]:
-        return lines_of(self.out)
-
-    @property
-    def ran(self) -> list[str]:
-        """What the functions were called with."""
-        return [
-            line.removeprefix("runs ")
-            for line in self.err.splitlines()
-            if line.startswith("runs ")
-        ]
-
-    @property
-    def said(self) -> str:
-        """The messages, in one line."""
-        return " ".join(self.err.split())
-
-
-def lines_of(text: str) -> list[Line]:
-    return [cast("Line", json.loads(line)) for line in text.splitlines()]
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -151,14 +115,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
     sys.modules.pop("work", None)
-
-
-def call(*arguments: str, stdin: str | bytes | None = None) -> Done:
-    """`majordomo2 ...`, inside this process."""
-    done = CliRunner().invoke(app, arguments, input=stdin)
-    if done.exception and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 def run(function: str, *arguments: str, stdin: str | bytes | None = None) -> Done:
@@ -174,35 +130,6 @@ def show() -> list[Line]:
 
 COMMAND = [sys.executable, "-m", "majordomo2"]
 RUN = [*COMMAND, "run", "--journal", "work.db", "--keepalive", "inf"]
-
-
-@contextmanager
-def process(
-    *command: str, stdin: int = subprocess.DEVNULL
-) -> Generator[subprocess.Popen[str]]:
-    """As a process; it is killed if the test gives up on it."""
-    child = subprocess.Popen(
-        command,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def finished(child: subprocess.Popen[str]) -> Done:
-    out, err = child.communicate(timeout=60)
-    return Done(child.returncode, out, err)
-
-
-def stream_of(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
 
 
 def give(child: subprocess.Popen[str], line: str) -> None:
@@ -488,16 +415,6 @@ def make_others() -> None:
 NOW = 1_800_000_000.0
 
 
-@contextmanager
-def opened(path: str = "work.db") -> Generator[SQLiteJournal]:
-    journal = SQLiteJournal(path)
-    journal.open()
-    try:
-        yield journal
-    finally:
-        journal.close()
-
-
 def make_journal(path: str, *records: Record) -> None:
     with opened(path) as journal:
         journal.write(records)
@@ -653,7 +570,7 @@ def test_a_file_that_nobody_has_is_left_alone(folder: Path) -> None:
 def test_a_link_to_a_file_with_a_log() -> None:
     """What is in the log alone is seen, and who has it."""
     Path("link.db").symlink_to("work.db")
-    with opened() as journal:
+    with opened("work.db") as journal:
         journal.write([record("f/a", "unspecified")])
         (line,) = call("journal", "show", "link.db", "--json").lines
     assert line["shown"] == "running"
@@ -663,7 +580,7 @@ def test_a_link_to_a_file_with_a_log() -> None:
 def test_pages(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     """A part at a time, of a bounded size; what is added meanwhile is seen too."""
     monkeypatch.setattr(_reading, limit, 2 if limit == "PAGE" else 30)
-    with opened() as journal:
+    with opened("work.db") as journal:
         journal.write([record(f"f/{n}", state='"0123456789"') for n in range(5)])
         found = _reading.pages(Path("work.db"))
         first = next(found)
@@ -931,7 +848,7 @@ def test_a_file_that_somebody_has_keeps_its_size(folder: Path) -> None:
     records = [record(f"f{n}", ago=1, state=state) for n in range(1000)]
     make_journal("work.db", *records)
     before = (folder / "work.db").stat().st_size
-    with opened():
+    with opened("work.db"):
         assert prune("0s").out == "1000 tasks deleted, 0 left\n"
     assert (folder / "work.db").stat().st_size >= before
     assert prune("0s").out == "0 tasks deleted, 0 left\n"

@@ -12,14 +12,14 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import trio
 
 import majordomo2.journals._schema as schema
-from journal_actions import doubled_async
+from journal_actions import doubled_async, opened
 from majordomo2 import JournalError, Majordomo, checkpoint, start_majordomo
 from majordomo2.abc import Record
 from majordomo2.journals import SQLiteJournal
@@ -28,16 +28,6 @@ from support import untyped
 PATIENCE = 60  # seconds
 
 RECORD = Record("x", "m.f", "[1]", "success", 1, '{"n":1}', "2", 1.5)
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Generator[SQLiteJournal]:
-    journal = SQLiteJournal(path)
-    journal.open()
-    try:
-        yield journal
-    finally:
-        journal.close()
 
 
 def everything(folder: Path) -> dict[str, bytes]:
