@@ -313,6 +313,16 @@ def test_an_input_that_is_not_unicode_is_a_failure() -> None:
     assert (done.lines[1]["attempts"], sorted(done.ran)) == (0, ["a", "b"])
 
 
+def test_an_input_with_a_nul_is_known_again() -> None:
+    """Its name in the journal is that of its line, which any file can hold."""
+    first, second = (run("echo", "--stdin", stdin=b"a\0b\n") for _ in range(2))
+    assert [done.lines[0]["id"] for done in (first, second)] == [
+        "work:echo/a\\x00b"
+    ] * 2
+    assert [done.lines[0]["status"] for done in (first, second)] == ["success"] * 2
+    assert (len(first.ran), second.ran) == (1, [])
+
+
 def test_a_journal_that_is_lost_ends_the_run() -> None:
     """All is cancelled, and the summary says why; status 1 (SPEC 10.5)."""
     with process(*RUN, "work:wait", "--stdin", stdin=subprocess.PIPE) as child:

@@ -191,7 +191,7 @@ class Run:
         # What follows it does so from outside of the instance, which may be cancelled as
         # a whole.
         if plan.journal is not None:
-            id = f"{plan.name}/{row.input}"
+            id = self._name(row)
             if id in self._watch.rows:
                 nursery.start_soon(self._share, row, self._watch.rows[id])
                 return
